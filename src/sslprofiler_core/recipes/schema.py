@@ -1,0 +1,176 @@
+"""Every setting of a run, typed: one section a room. The defaults are the paper's ViT-S/14 recipe.
+
+Sources: "paper, N" is a section of the paper; "DINOv2" is what the paper refers to for what it leaves out; the rest is
+our choice.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Above0 = Annotated[float, Field(gt=0.0)]
+
+
+class Section(BaseModel):
+    """A recipe's section: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class PlatesRecipe(Section):
+    """How sites are read."""
+
+    tile: Positive = Field(1, description="Cut each site into tile x tile pseudo-sites")
+    percentiles: tuple[float, float] = Field(
+        (0.1, 99.9), description="Raw intensities that become 0 and 1, per plate and channel (percent)"
+    )
+    scale_sites: Positive = Field(64, description="Sites a plate that the percentiles are measured on")
+
+    @model_validator(mode="after")
+    def _percentiles_ascend(self) -> Self:
+        low, high = self.percentiles
+        if not 0.0 <= low < high <= 100.0:
+            raise ValueError("percentiles must ascend within 0 to 100")
+        return self
+
+
+class ModelRecipe(Section):
+    """The backbone and the projection head (paper 4.1; DINOv2)."""
+
+    width: Positive = Field(384, description="Embedding width of the vision transformer")
+    depth: Positive = Field(12, description="Transformer blocks")
+    heads: Positive = Field(6, description="Attention heads")
+    patch: Positive = Field(14, description="Patch size in pixels")
+    layer_scale: NonNegative = Field(1e-5, description="Initial layer scale; 0 switches it off")
+    drop_path: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.3, description="Stochastic depth rate (student)")
+    init: Literal["dinov2", "fan_in"] = Field(
+        "dinov2", description="Initial weights: N(0, 0.02), or N(0, 1/fan_in) which tiny networks need"
+    )
+    patch_gain: Above0 = Field(1.0, description="Factor on the initial patch-embedding weights")
+    prototypes: Annotated[int, Field(ge=2)] = Field(65536, description="Prototypes of the projection head")
+    head_hidden: Positive = Field(2048, description="Hidden width of the projection head")
+    head_bottleneck: Positive = Field(256, description="Bottleneck width of the projection head")
+    head_norm: bool = Field(False, description="Batch normalisation in the projection head")
+    separate_ibot_head: bool = Field(False, description="Give iBOT a projection head of its own")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class AugmentRecipe(Section):
+    """How a site becomes a view (paper 3.2.2 and 6)."""
+
+    size: Positive = Field(518, description="Side of a view in pixels")
+    crop: tuple[float, float] = Field((0.32, 1.0), description="Area of the crop as a fraction of the site")
+    aspect: tuple[float, float] = Field((0.75, 4 / 3), description="Aspect ratio of the crop, width / height")
+    flip: Fraction = Field(0.5, description="Probability of each flip")
+    rotation: Fraction = Field(1.0, description="Probability of a rotation by any angle")
+    elastic: Fraction = Field(0.5, description="Probability of elastic deformation (paper 6.2)")
+    elastic_alpha: NonNegative = Field(1200.0, description="Elastic magnitude alpha in site pixels (paper 6.2)")
+    elastic_sigma: Above0 = Field(40.0, description="Elastic smoothness sigma in site pixels (paper 6.2)")
+    jitter: Fraction = Field(0.8, description="Probability of brightness and contrast jitter (paper 3.2.2)")
+    brightness: NonNegative = Field(0.4, description="Maximum brightness change alpha_b (paper 3.2.2)")
+    contrast: NonNegative = Field(0.4, description="Maximum contrast change alpha_c (paper 3.2.2)")
+    noise: Fraction = Field(0.5, description="Probability of microscope noise (paper 6.1)")
+    noise_shot: Above0 = Field(0.1, description="Shot noise scale (paper 6.1)")
+    noise_dark: NonNegative = Field(0.05, description="Dark level (paper 6.1)")
+    noise_read: NonNegative = Field(0.01, description="Standard deviation of the read noise (paper 6.1)")
+    standardise: bool = Field(
+        False, description="Give each view and channel mean 0 and deviation 1; erases intensity phenotypes"
+    )
+    local_aggregation: bool = Field(
+        True, description="Take v2 from another site of the well (paper 3.2.1); off: from the same site"
+    )
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> Self:
+        if not 0.0 < self.crop[0] <= self.crop[1] <= 1.0:
+            raise ValueError("crop must ascend within 0 to 1")
+        if not 0.0 < self.aspect[0] <= self.aspect[1]:
+            raise ValueError("aspect must ascend and be positive")
+        return self
+
+
+class LossRecipe(Section):
+    """The objective (paper 3.2.1; DINOv2)."""
+
+    dino_masked: NonNegative = Field(1.0, description="Weight of DINO between masked v1 and v1 (paper 3.2.1)")
+    dino_local: NonNegative = Field(1.0, description="Weight of DINO between v2 and v1: local aggregation (paper 3.2.1)")
+    ibot: NonNegative = Field(1.0, description="lambda1, the weight of iBOT (paper 3.2.1)")
+    koleo: NonNegative = Field(0.1, description="lambda2, the weight of KoLeo (paper 3.2.1)")
+    student_temperature: Above0 = Field(0.1, description="Temperature of the student's softmax")
+    teacher_temperature: tuple[float, float] = Field((0.04, 0.07), description="Teacher temperature, first and last")
+    teacher_warmup: Fraction = Field(0.3, description="Part of the run over which the teacher temperature rises")
+    centering: Literal["sinkhorn", "softmax"] = Field("sinkhorn", description="How teacher assignments are balanced")
+    sinkhorn_iterations: Positive = Field(3, description="Sinkhorn-Knopp iterations")
+    centre_momentum: Fraction = Field(0.9, description="Momentum of the centre (softmax centering)")
+    mask_images: Fraction = Field(0.5, description="Part of the views that are masked")
+    mask_ratio: tuple[float, float] = Field((0.1, 0.5), description="Masked part of a masked view's patches")
+
+    @model_validator(mode="after")
+    def _temperatures(self) -> Self:
+        if min(self.teacher_temperature) <= 0.0:
+            raise ValueError("teacher_temperature must be positive")
+        if not 0.0 <= self.mask_ratio[0] <= self.mask_ratio[1] < 1.0:
+            raise ValueError("mask_ratio must ascend within 0 to 1")
+        return self
+
+
+class TrainRecipe(Section):
+    """The optimisation (paper 4.1; DINOv2)."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of everything random")
+    epochs: Positive = Field(100, description="Passes over the sites (paper 4.1)")
+    steps: Annotated[int, Field(ge=0)] = Field(0, description="Length of the run in steps; 0: epochs decide")
+    batch: Annotated[int, Field(ge=2)] = Field(128, description="Site pairs a step (paper 4.1)")
+    lr: Above0 = Field(2e-5, description="Peak learning rate, used as it is (paper 4.1)")
+    lr_final: NonNegative = Field(1e-6, description="Learning rate at the end of the cosine")
+    warmup: Fraction = Field(0.1, description="Part of the run with a rising learning rate (paper 4.1: 10 of 100 epochs)")
+    weight_decay: tuple[NonNegative, NonNegative] = Field((0.04, 0.4), description="Weight decay, first and last (cosine)")
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = Field(0.9, description="Learning-rate factor from block to block")
+    patch_embed_lr: NonNegative = Field(0.2, description="Learning-rate factor of the patch embedding")
+    momentum: tuple[Fraction, Fraction] = Field((0.992, 1.0), description="Teacher momentum, first and last (cosine)")
+    clip: Above0 = Field(3.0, description="Gradient norm limit of each module")
+    freeze_last_layer: Fraction = Field(0.01, description="Part of the run in which the prototypes do not move")
+    precision: Literal["bf16", "float32"] = Field("bf16", description="Arithmetic of the networks; losses are float32")
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads of the run; 0: torch decides")
+    checkpoint_minutes: Above0 = Field(15.0, description="Minutes between checkpoints")
+    checkpoint_steps: Annotated[int, Field(ge=0)] = Field(0, description="Steps between checkpoints; 0: by time alone")
+
+
+class EmbedRecipe(Section):
+    """How plates are embedded."""
+
+    size: Annotated[int, Field(ge=0)] = Field(0, description="Side of the whole site given to the model; 0: the view's")
+    batch: Positive = Field(32, description="Sites a forward pass")
+
+
+class Recipe(Section):
+    """Every setting of a run."""
+
+    plates: PlatesRecipe = PlatesRecipe()
+    model: ModelRecipe = ModelRecipe()
+    augment: AugmentRecipe = AugmentRecipe()
+    loss: LossRecipe = LossRecipe()
+    train: TrainRecipe = TrainRecipe()
+    embed: EmbedRecipe = EmbedRecipe()
+
+    @model_validator(mode="after")
+    def _sizes_fit_patches(self) -> Self:
+        for name, size in (("augment.size", self.augment.size), ("embed.size", self.embed_size)):
+            if size % self.model.patch:
+                raise ValueError(f"{name} = {size} is not a multiple of model.patch = {self.model.patch}")
+        return self
+
+    @property
+    def embed_size(self) -> int:
+        """Side in pixels at which whole sites are embedded."""
+        return self.embed.size or self.augment.size
