@@ -30,6 +30,7 @@ class PlatesRecipe(Section):
         (0.1, 99.9), description="Raw intensities that become 0 and 1, per plate and channel (percent)"
     )
     scale_sites: Positive = Field(64, description="Sites a plate that the percentiles are measured on")
+    memory_gb: NonNegative = Field(2.0, description="Decoded sites kept in memory while training, in GB")
 
     @model_validator(mode="after")
     def _percentiles_ascend(self) -> Self:

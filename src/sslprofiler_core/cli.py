@@ -1,0 +1,223 @@
+"""The command line: ``sslprofiler``, and ``sslprofiler-train`` (the same as ``sslprofiler train``).
+
+Rooms are imported by the command that uses them: ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sslprofiler_core import __version__
+from sslprofiler_core.errors import UserError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``sslprofiler``; returns the exit status (0 done, 2 an error that the user can put right)."""
+    arguments = build_parser().parse_args(argv)
+    command: Command = arguments.command
+    try:
+        return command(arguments)
+    except UserError as error:
+        print(f"sslprofiler: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sslprofiler: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def train_main(argv: Sequence[str] | None = None) -> int:
+    """Run ``sslprofiler-train``."""
+    return main(["train", *(sys.argv[1:] if argv is None else argv)])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="sslprofiler",
+        description="Self-supervised well profiles from Cell Painting plates.",
+        epilog="Start with `sslprofiler demo`, or `sslprofiler inspect PLATES` on your own plates.",
+    )
+    parser.add_argument("--version", action="version", version=f"sslprofiler {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    one = _command(commands, "simulate", "write simulated plates", _simulate)
+    one.add_argument("out", type=Path, metavar="OUT", help="folder; gets images/ and metadata/")
+    one.add_argument("--plates", type=int, default=4, help="plates, half of each cell line (default %(default)s)")
+    one.add_argument("--wells", type=int, default=48, help="wells a plate (default %(default)s)")
+    one.add_argument("--sites", type=int, default=4, help="sites a well (default %(default)s)")
+    one.add_argument("--size", type=int, default=128, metavar="PX", help="side of a site in pixels (default %(default)s)")
+    one.add_argument("--seed", type=int, default=0, help="seed (default %(default)s)")
+
+    one = _command(commands, "inspect", "show what is in a folder of plates, and what is missing", _inspect)
+    _plates(one)
+    one.add_argument("--json", action="store_true", help="print JSON")
+    one.add_argument("--pixels", action="store_true", help="decode every plane (slow; finds damage inside files)")
+
+    one = _command(commands, "train", "train one model on one channel group", _train)
+    _plates(one)
+    one.add_argument(
+        "--channels", required=True, metavar="GROUP", help="fluorescence, brightfield, all, or names with commas"
+    )
+    one.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
+    one.add_argument("--recipe", default="paper-vits14", help="name or TOML file (default %(default)s)")
+    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of the recipe")
+    one.add_argument("--resume", action="store_true", help="go on where the run was stopped")
+    _device(one)
+
+    one = _command(commands, "embed", "turn every site into a vector", _embed)
+    _plates(one)
+    one.add_argument("--run", type=Path, action="append", required=True, metavar="RUN", help="run folder; one a group")
+    one.add_argument("--out", type=Path, required=True, metavar="SITES", help="table to write, such as sites.parquet")
+    _device(one)
+
+    one = _command(commands, "profile", "turn sites into well profiles", _profile)
+    one.add_argument("sites_table", type=Path, metavar="SITES", help="table that embed wrote")
+    one.add_argument("--out", type=Path, required=True, metavar="WELLS", help="table to write, such as wells.parquet")
+    one.add_argument("--sites", choices=("concat", "mean"), default="concat", help="how sites are merged (default %(default)s)")
+    one.add_argument(
+        "--features", choices=("cls", "cls+patch"), default="cls+patch", help="granularities (default %(default)s)"
+    )
+    one.add_argument("--align", type=float, metavar="ALPHA", help="shift wells to their position's mean over plates")
+
+    one = _command(commands, "evaluate", "measure how well profiles find their own kind", _evaluate)
+    one.add_argument("wells", type=Path, nargs="+", metavar="WELLS", help="table of well profiles (unaligned)")
+    one.add_argument("--out", type=Path, required=True, metavar="REPORT", help="folder for report.html and metrics.csv")
+    one.add_argument("--label", metavar="COLUMN", help="what wells are told apart by (default Metadata_Compound)")
+    one.add_argument("--control", metavar="COLUMN=VALUE", help="which wells are controls (default: DMSO)")
+    one.add_argument("--align", type=float, metavar="ALPHA", help="also score alignment, fitted in each fold")
+    one.add_argument("--clip", type=float, metavar="X", help="clip features to -X .. X first")
+
+    one = _command(commands, "demo", "simulate, train, embed, profile, evaluate, report", _demo)
+    one.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder (default %(default)s)")
+    one.add_argument("--full", action="store_true", help="train longer")
+    one.add_argument("--seed", type=int, default=0, help="seed of plates and training (default %(default)s)")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, run: Command
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _plates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plates", type=Path, nargs="+", metavar="PLATES", help="plate folders, or folders of plates")
+    parser.add_argument("--metadata", type=Path, metavar="PATH", help="plate map, table of plates, or a folder of both")
+    parser.add_argument("--channels-file", type=Path, metavar="FILE", help="names and groups of the channels (TOML or CSV)")
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="NAME", help="cuda, mps or cpu (default: the best there is)")
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from sslprofiler_core.plates import simulate_plates
+
+    out = simulate_plates(
+        arguments.out,
+        plates=arguments.plates,
+        wells=arguments.wells,
+        sites=arguments.sites,
+        size=arguments.size,
+        seed=arguments.seed,
+    )
+    print(f"Wrote {out / 'images'} and {out / 'metadata'}.")
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from sslprofiler_core.plates import format_inspection, inspect_plates
+
+    found = inspect_plates(
+        arguments.plates, metadata=arguments.metadata, channels=arguments.channels_file, pixels=arguments.pixels
+    )
+    print(json.dumps(found, indent=1) if arguments.json else format_inspection(found))
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from sslprofiler_core.training import train
+
+    outcome = train(
+        arguments.plates,
+        group=arguments.channels,
+        out=arguments.out,
+        recipe=arguments.recipe,
+        overrides=arguments.set,
+        metadata=arguments.metadata,
+        resume=arguments.resume,
+        device=arguments.device,
+        channels_file=arguments.channels_file,
+    )
+    if outcome.reason == "finished":
+        print(f"Trained {outcome.steps} steps: {arguments.out / 'model.safetensors'}.")
+        return 0
+    print(f"Stopped ({outcome.reason}) after step {outcome.step} of {outcome.steps}; go on with --resume.")
+    return {"SIGINT": 130, "SIGTERM": 143}.get(outcome.reason, 0)
+
+
+def _embed(arguments: argparse.Namespace) -> int:
+    from sslprofiler_core.profiling import embed_plates, load_models
+
+    out = embed_plates(
+        arguments.plates,
+        load_models(arguments.run),
+        arguments.out,
+        metadata=arguments.metadata,
+        device=arguments.device,
+        channels_file=arguments.channels_file,
+    )
+    print(f"Wrote {out}.")
+    return 0
+
+
+def _profile(arguments: argparse.Namespace) -> int:
+    from sslprofiler_core.profiling import profile_sites
+
+    out = profile_sites(
+        arguments.sites_table,
+        arguments.out,
+        sites=arguments.sites,
+        features=arguments.features,
+        align=arguments.align,
+    )
+    print(f"Wrote {out}.")
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from sslprofiler_core.evaluation import evaluate
+
+    evaluate(
+        arguments.wells,
+        arguments.out,
+        label=arguments.label,
+        control=arguments.control,
+        align=arguments.align,
+        clip=arguments.clip,
+    )
+    print(f"Report: {arguments.out / 'report.html'}")
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from sslprofiler_core.demo import run_demo
+
+    report = run_demo(arguments.out, full=arguments.full, seed=arguments.seed)
+    print(f"Report: {report}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Sites from disk for each step, read ahead in threads (decoding releases the GIL)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates import IntensityScale, Plate, Site, read_site
+
+from .pairs import PairOrder
+
+_AHEAD = 2  # steps read while one computes
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """The sites of one step, on the host.
+
+    Attributes
+    ----------
+    sites
+        B uint16 tensors (C, H, W), raw; entries 2i and 2i + 1 are the two sites of a well.
+    scales_BC2
+        Raw intensities that become 0 and 1, float32.
+    partner_B
+        Which entry gives a sample its ``v2``.
+    well_B
+        A number for each entry's well, for KoLeo.
+    names
+        Plate, well and site of each entry, for messages.
+    """
+
+    sites: list[Tensor]
+    scales_BC2: Tensor
+    partner_B: NDArray[np.int64]
+    well_B: Tensor
+    names: list[str]
+
+
+class PairLoader:
+    """Reads the batches of a run, a few steps ahead; use it as a context manager.
+
+    Parameters
+    ----------
+    order
+        Which sites meet in which step.
+    plates
+        Where each plate's channels are.
+    channels
+        Plate name -> indices of the channels to read.
+    scale
+        Intensity scaling.
+    memory_bytes
+        Decoded sites are kept up to this size: a small screen is decoded once.
+    on_bad_site
+        Called with a message when a site could not be read and its partner stood in.
+    """
+
+    def __init__(
+        self,
+        order: PairOrder,
+        plates: Sequence[Plate],
+        channels: dict[str, tuple[int, ...]],
+        scale: IntensityScale,
+        memory_bytes: int,
+        on_bad_site: Callable[[str], None],
+    ) -> None:
+        self._order = order
+        self._channels = channels
+        self._on_bad_site = on_bad_site
+        self._room = memory_bytes
+        self._kept: dict[int, NDArray[np.uint16]] = {}
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="sites")
+        self._coming: dict[int, list[Future[NDArray[np.uint16]]]] = {}
+        wells = {index: number for number, well in enumerate(order.wells) for index in well.tolist()}
+        self._well = wells
+        self._scale = {
+            plate.name: np.array(
+                [scale[plate.name][plate.channels[c].name] for c in channels[plate.name]], np.float32
+            )
+            for plate in plates
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def batch(self, step: int, last: int) -> PairBatch:
+        """The batch of a step; starts reading the following ones, up to step ``last`` (exclusive)."""
+        for ahead in range(step, min(step + 1 + _AHEAD, last)):
+            if ahead not in self._coming:
+                indices = self._order.step(ahead).ravel().tolist()
+                self._coming[ahead] = [self._pool.submit(self._read, index) for index in indices]
+        indices = self._order.step(step).ravel().tolist()
+        arrays = self._collect(indices, self._coming.pop(step))
+        sites = [self._order.sites[index] for index in indices]
+        return PairBatch(
+            sites=[torch.from_numpy(array) for array in arrays],
+            scales_BC2=torch.from_numpy(np.stack([self._scale[site.plate] for site in sites])),
+            partner_B=np.arange(len(sites)) ^ 1,
+            well_B=torch.tensor([self._well[index] for index in indices]),
+            names=[site_name(site) for site in sites],
+        )
+
+    def _read(self, index: int) -> NDArray[np.uint16]:
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        site = self._order.sites[index]
+        array = read_site(site, self._channels[site.plate])
+        with self._lock:
+            if index not in self._kept and array.nbytes <= self._room:
+                self._kept[index] = array
+                self._room -= array.nbytes
+        return array
+
+    def _collect(
+        self, indices: list[int], futures: list[Future[NDArray[np.uint16]]]
+    ) -> list[NDArray[np.uint16]]:
+        """Wait for a batch; a site that cannot be read is stood in for by its partner."""
+        arrays: list[NDArray[np.uint16] | None] = []
+        for index, future in zip(indices, futures, strict=True):
+            try:
+                arrays.append(future.result())
+            except UserError as error:
+                self._on_bad_site(f"{site_name(self._order.sites[index])} left out: {error}")
+                arrays.append(None)
+        whole = []
+        for position, array in enumerate(arrays):
+            stand_in = array if array is not None else arrays[position ^ 1]
+            if stand_in is None:
+                name = site_name(self._order.sites[indices[position]])
+                raise UserError(f"Neither site of a pair can be read ({name}). Run `sslprofiler inspect` on the plate.")
+            whole.append(stand_in)
+        return whole
+
+
+def site_name(site: Site) -> str:
+    """How messages name a site."""
+    tile = f" tile {site.tile[0] + 1},{site.tile[1] + 1}" if site.tile else ""
+    return f"{site.plate} {site.well} site {site.site}{tile}"

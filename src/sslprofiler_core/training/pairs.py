@@ -1,0 +1,105 @@
+"""Which sites meet in which step: a function of the seed and the step alone.
+
+Each batch takes two sites a well; each is ``v1`` once and the other's ``v2`` once, so every byte read serves twice. An
+epoch shows each site once as ``v1``; of an odd number, one is left out, and that one rotates over the epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sslprofiler_core import keys
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates import Site
+from sslprofiler_core.recipes import TrainRecipe
+
+
+@dataclass(frozen=True)
+class PairOrder:
+    """The order of site pairs over a run.
+
+    Attributes
+    ----------
+    sites
+        All sites that are trained on.
+    wells
+        Indices into ``sites``, one array a well.
+    lonely
+        Names of wells with a single site: each of these pairs with itself.
+    batch
+        Site pairs a step.
+    seed
+        Of the run.
+    """
+
+    sites: tuple[Site, ...]
+    wells: tuple[NDArray[np.int64], ...]
+    lonely: tuple[str, ...]
+    batch: int
+    seed: int
+
+    @classmethod
+    def over(cls, sites: Sequence[Site], recipe: TrainRecipe) -> PairOrder:
+        """Group sites by plate and well.
+
+        Raises
+        ------
+        UserError
+            When the batch is odd, or the sites do not fill one batch.
+        """
+        if recipe.batch % 2:
+            raise UserError(f"train.batch = {recipe.batch} is odd: a batch takes two sites a well. Use an even number.")
+        groups: dict[tuple[str, str], list[int]] = {}
+        for index, site in enumerate(sites):
+            groups.setdefault((site.plate, site.well), []).append(index)
+        order = cls(
+            tuple(sites),
+            tuple(np.array(indices, np.int64) for indices in groups.values()),
+            tuple(f"{plate} {well}" for (plate, well), indices in groups.items() if len(indices) == 1),
+            recipe.batch,
+            recipe.seed,
+        )
+        if order.steps_per_epoch == 0:
+            pairs = 2 * sum(max(1, len(well) // 2) for well in order.wells)
+            raise UserError(
+                f"Too few sites: {len(sites)} in {len(groups)} wells make {pairs} pairs, a batch needs "
+                f"{recipe.batch}. Add plates, lower it (--set train.batch={max(2, pairs)}), or cut sites into "
+                "pseudo-sites (--set plates.tile=3)."
+            )
+        return order
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches an epoch; which pairs the rest is made of changes from epoch to epoch."""
+        couples = sum(max(1, len(well) // 2) for well in self.wells)
+        return couples // (self.batch // 2)
+
+    def epoch(self, epoch: int) -> NDArray[np.int64]:
+        """All couples of an epoch, shuffled: int64 (n, 2), indices into ``sites``."""
+        couples = []
+        for number, well in enumerate(self.wells):
+            if len(well) == 1:
+                couples.append(np.array([[well[0], well[0]]]))
+                continue
+            key = keys.fold(self.seed, "pairs", number)
+            rotated = np.roll(well[keys.permutation(key, len(well))], -epoch)
+            kept = rotated[: len(well) // 2 * 2]
+            couples.append(kept[keys.permutation(keys.fold(key, epoch), len(kept))].reshape(-1, 2))
+        stacked = np.concatenate(couples)
+        return stacked[keys.permutation(keys.fold(self.seed, "epoch", epoch), len(stacked))]
+
+    def step(self, step: int) -> NDArray[np.int64]:
+        """The couples of one step: int64 (batch / 2, 2)."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        half = self.batch // 2
+        return self._epoch(epoch)[position * half : (position + 1) * half]
+
+    @cached_property
+    def _epoch(self) -> Callable[[int], NDArray[np.int64]]:
+        # Consecutive steps would otherwise shuffle the whole screen again; two epochs meet while prefetching.
+        return lru_cache(maxsize=2)(self.epoch)

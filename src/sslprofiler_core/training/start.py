@@ -1,0 +1,165 @@
+"""From plates and a recipe to a running (or resumed) training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.model.files import pick_device
+from sslprofiler_core.plates import (
+    Plate,
+    measure_scale,
+    open_plates,
+    require_same_channels,
+    select_channels,
+    tile_plate,
+)
+from sslprofiler_core.recipes import Recipe, load_recipe
+
+from .loader import PairLoader
+from .loop import Trainer, TrainingOutcome, run_training
+from .pairs import PairOrder
+from .run_folder import EventLog, RunFacts, RunFolder
+
+
+def train(
+    plates: Sequence[Path | str],
+    *,
+    group: str,
+    out: Path | str,
+    recipe: str | Path = "paper-vits14",
+    overrides: Sequence[str] = (),
+    metadata: Path | str | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    channels_file: Path | None = None,
+) -> TrainingOutcome:
+    """Train one model on one channel group of some plates (paper 3.2, 4.1), writing a run folder.
+
+    Parameters
+    ----------
+    plates
+        Plate folders, or folders of plates.
+    group
+        ``"fluorescence"``, ``"brightfield"``, ``"all"`` or channel names with commas.
+    out
+        The run folder.
+    recipe, overrides
+        A shipped recipe or a TOML file, and ``section.key=value`` changes.
+    metadata
+        Kept in the run, so that ``embed`` finds it.
+    resume
+        Go on where the run in ``out`` was stopped; start it when there is none.
+    device
+        Such as ``"cuda"`` or ``"cpu"``; None takes the best there is.
+    channels_file
+        Names and groups of the channels, where the files do not say.
+
+    Raises
+    ------
+    UserError
+        For anything that the caller can put right.
+    """
+    run = RunFolder(out)
+    where = pick_device(device)
+    asked = load_recipe(recipe, overrides)
+    if run.exists():
+        if not resume:
+            raise UserError(f"{run.path} already holds a run. Add --resume to go on with it, or choose another --out.")
+        _refuse_changes(run, asked, group)
+    # The recipe of a run that exists decides how its plates are read.
+    settled = run.recipe() if run.exists() else asked
+    opened = [tile_plate(plate, settled.plates.tile) for plate in open_plates(plates, channels=channels_file)]
+    require_same_channels(opened)
+    channels = {plate.name: select_channels(plate, group) for plate in opened}
+    order = PairOrder.over([site for plate in opened for site in plate.sites], settled.train)
+    if not run.exists():
+        run.create(settled, _facts(settled, opened, channels, group, order, metadata))
+    if settled.train.threads:
+        torch.set_num_threads(settled.train.threads)
+
+    trainer = Trainer(run, where)
+    _refuse_other_plates(trainer.facts, opened, channels)
+    warnings = trainer.resume()
+    log = EventLog(run, trainer.step)
+    try:
+        log.write("resumed" if trainer.step else "started", trainer.step, steps=trainer.facts.steps, device=str(where))
+        if order.lonely:
+            warnings.append(f"{len(order.lonely)} wells have one site, which pairs with itself: {_some(order.lonely)}")
+        gaps = sum(len(plate.gaps) for plate in opened)
+        if gaps:
+            warnings.append(f"{gaps} gaps in the plates (missing or odd files); `sslprofiler inspect` lists them")
+        for warning in warnings:
+            log.write("warning", trainer.step, text=warning)
+            print(f"Warning: {warning}", file=sys.stderr)
+        memory = int(settled.plates.memory_gb * 1e9)
+        with PairLoader(
+            order, opened, channels, trainer.facts.scale, memory, lambda text: log.write("bad_site", trainer.step, text=text)
+        ) as loader:
+            return run_training(trainer, loader, log)
+    finally:
+        log.close()
+
+
+def _facts(
+    recipe: Recipe,
+    plates: Sequence[Plate],
+    channels: dict[str, tuple[int, ...]],
+    group: str,
+    order: PairOrder,
+    metadata: Path | str | None,
+) -> RunFacts:
+    first = plates[0]
+    return RunFacts(
+        group=group,
+        channels=tuple(first.channels[index].name for index in channels[first.name]),
+        pixel_size_um=first.pixel_size_um,
+        plates={plate.name: str(plate.root.resolve()) for plate in plates},
+        scale=measure_scale(
+            plates,
+            percentiles=recipe.plates.percentiles,
+            sites=recipe.plates.scale_sites,
+            seed=recipe.train.seed,
+        ),
+        steps=recipe.train.steps or recipe.train.epochs * order.steps_per_epoch,
+        metadata=str(Path(metadata).resolve()) if metadata else None,
+    )
+
+
+def _refuse_changes(run: RunFolder, asked: Recipe, group: str) -> None:
+    before, now = run.recipe().model_dump(), asked.model_dump()
+    changed = [
+        f"{section}.{key} was {before[section][key]}, now {value}"
+        for section, values in now.items()
+        for key, value in values.items()
+        if before[section][key] != value
+    ]
+    if group != run.facts().group:
+        changed.insert(0, f"--channels was {run.facts().group}, now {group}")
+    if changed:
+        raise UserError(
+            f"{run.path} was started with other settings: {_some(changed)}. Resume with the same ones, or train into "
+            "another --out."
+        )
+
+
+def _refuse_other_plates(facts: RunFacts, plates: Sequence[Plate], channels: dict[str, tuple[int, ...]]) -> None:
+    names = {plate.name for plate in plates}
+    if names != set(facts.plates):
+        raise UserError(
+            f"The run was started on plates {_some(sorted(facts.plates))}; given now: {_some(sorted(names))}. "
+            "Resume with the same plates."
+        )
+    first = plates[0]
+    found = tuple(first.channels[index].name for index in channels[first.name])
+    if found != facts.channels:
+        raise UserError(f"The run's channels are {', '.join(facts.channels)}; the plates have {', '.join(found)}.")
+
+
+def _some(items: Sequence[str], most: int = 4) -> str:
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
