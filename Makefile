@@ -1,0 +1,43 @@
+# Each target sets up what it needs: see tools/setup.sh.
+VENV ?= .venv
+export VENV
+
+bin := $(VENV)/bin
+# Tests that open windows need a display; where there is none, one in memory.
+display := $(if $(DISPLAY),,xvfb-run -a -s "-screen 0 1600x1200x24 +extension GLX")
+
+.PHONY: help demo test lint bench soak clean
+
+help:
+	@echo "make demo    simulate plates, train, profile, evaluate; writes demo/report.html"
+	@echo "make test    lint, then all tests but the long ones"
+	@echo "make lint    style, types, the import contract, the plugin's manifest"
+	@echo "make bench   the benchmarks: each prints its machine, its peer and a ratio"
+	@echo "make soak    the long versions of tests"
+	@echo "make clean   remove the environment, caches and the demo"
+
+demo:
+	@sh tools/setup.sh demo
+	$(bin)/sslprofiler demo --out demo
+
+test: lint
+	$(display) $(bin)/python -m pytest -m "not soak"
+
+lint:
+	@sh tools/setup.sh test
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/npe2 validate --imports src/napari_sslprofiler/napari.yaml
+
+soak:
+	@sh tools/setup.sh test
+	$(display) $(bin)/python -m pytest -m soak
+
+bench:
+	@sh tools/setup.sh test
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(bin)/python "$$script"; done
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,72 @@
+"""A site as napari layers: one image a channel, coloured so that their sum can be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari.types import LayerData
+    from numpy.typing import NDArray
+
+    from sslprofiler_core.plates import Plate, Site
+
+# Cell Painting's stains by name, and colours for other fluorescence channels in their order. Each is dark enough that
+# five of them add up without reaching white, where napari's own cycle saturates.
+STAIN_COLOURS = {
+    "dna": "#3355ff",
+    "er": "#00a070",
+    "rna": "#8c8400",
+    "agp": "#c05000",
+    "mito": "#b0107c",
+}
+OTHER_COLOURS = ("#b03030", "#00883c", "#3060e0", "#907000", "#8030b0", "#007c8c")
+
+
+def site_layers(
+    plate: Plate,
+    site: Site,
+    pixels_CHW: NDArray[np.uint16],
+    scale: Mapping[str, tuple[float, float]],
+) -> list[LayerData]:
+    """Describe a site's channels as image layers.
+
+    Parameters
+    ----------
+    plate, site
+        Where the pixels come from; gives names, channel groups and the pixel size.
+    pixels_CHW
+        All the plate's channels in their order, raw intensities.
+    scale
+        Channel name -> raw intensities to draw as black and as the full colour (`measure_scale`'s, of this plate).
+
+    Returns
+    -------
+    One ``(pixels_HW, settings, "image")`` a channel. Only the fluorescence channels start visible; with a known pixel
+    size, layers are in micrometres.
+    """
+    others = iter(OTHER_COLOURS)
+    layers: list[LayerData] = []
+    for channel, pixels_HW in zip(plate.channels, pixels_CHW, strict=True):
+        fluorescent = channel.group != "brightfield"
+        colour = "gray"
+        if fluorescent:
+            colour = STAIN_COLOURS.get(channel.name.lower()) or next(others, "gray")
+        low, high = scale[channel.name]
+        settings: dict[str, Any] = {
+            "name": channel.name,
+            "colormap": colour,
+            "blending": "additive",
+            # napari refuses limits that do not ascend; a channel without signal has equal ones.
+            "contrast_limits": (low, max(high, low + 1.0)),
+            "visible": fluorescent,
+            "metadata": {"plate": site.plate, "well": site.well, "site": site.site, "channel": channel.name},
+        }
+        if plate.pixel_size_um is not None:
+            settings["scale"] = (plate.pixel_size_um, plate.pixel_size_um)
+            settings["units"] = ("um", "um")
+        layers.append((pixels_HW, settings, "image"))
+    return layers
