@@ -1,0 +1,193 @@
+"""From a sites table to a wells table: granularities, sites, channel groups, and alignment where it is asked for."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import sslprofiler_core
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.progress import progress_bar
+
+from .alignment import align as align_profiles
+from .merging import (
+    SLOTS,
+    SiteCountWarning,
+    Sites,
+    grid_places,
+    grid_side,
+    merge_granularities,
+    merge_places,
+)
+from .tables import KEYS, SitesTable, read_info, read_sites_part, sites_parts, write_wells
+
+Features = Literal["cls", "cls+patch"]
+
+# The paper's two models first, in one order on every machine; other groups follow by name.
+GROUP_ORDER = ("fluorescence", "brightfield")
+POSITION = ["Metadata_PositionX", "Metadata_PositionY"]
+
+
+def profile_sites(
+    sites_path: Path | str,
+    out: Path | str,
+    *,
+    sites: Sites = "concat",
+    features: Features = "cls+patch",
+    align: float | None = None,
+) -> Path:
+    """Make well profiles from site embeddings (paper 3.3), one plate in memory at a time beside the profiles.
+
+    Parameters
+    ----------
+    sites_path
+        A sites table, as ``embed`` writes it.
+    out
+        The wells table to write.
+    sites
+        ``"concat"`` (paper 3.3.2: nine places one after the other) or ``"mean"``.
+    features
+        ``"cls"``, or ``"cls+patch"`` (paper 3.3.1).
+    align
+        Alpha of paper 3.3.3 over all plates of the table, None for no alignment. Every well moves, so a score of
+        these profiles is a ``transductive`` one: evaluate unaligned wells, and let ``evaluate`` align them per fold.
+
+    Returns
+    -------
+    ``out``. Profiles hold channel group after channel group. ``Metadata_SiteCount`` is how many sites a well has.
+
+    Raises
+    ------
+    UserError
+        For a path that is no sites table, parts that do not belong together, or a well with a site twice.
+
+    Warns
+    -----
+    SiteCountWarning
+        Once, with the number of wells that lack sites, when these are concatenated.
+    """
+    parts = sites_parts(sites_path)
+    tables: list[pd.DataFrame] = []
+    profiles: list[NDArray[np.floating[Any]]] = []
+    groups: tuple[str, ...] = ()
+    short = 0
+    with progress_bar(len(parts), "Profiling", "plate") as bar:
+        for part in parts:
+            table = read_sites_part(part)
+            own = channel_groups(table, features, part)
+            groups = groups or own
+            if own != groups:
+                raise UserError(
+                    f"{part} has channel groups {', '.join(own)}, other parts {', '.join(groups)}. "
+                    "Embed its plate again."
+                )
+            metadata, values, filled = _profile_plate(table, groups, sites, features, part)
+            if profiles and values.shape[1] != profiles[0].shape[1]:
+                raise UserError(f"{part} has embeddings of another width than other parts. Embed its plate again.")
+            tables.append(metadata)
+            profiles.append(values)
+            short += filled
+            bar.update()
+    metadata = pd.concat(tables, ignore_index=True)
+    merged = np.concatenate(profiles)
+    profiles.clear()
+    bad = int((~np.isfinite(merged)).any(axis=1).sum())
+    if bad:
+        raise UserError(
+            f"{sites_path}: {bad} of {len(merged)} wells have empty or infinite embeddings. Embed them again."
+        )
+    if short and sites == "concat":
+        warnings.warn(
+            f"{short} of {len(metadata)} wells have fewer sites than their plate's grid has places: "
+            "those got the well's mean (Metadata_SiteCount has the counts).",
+            SiteCountWarning,
+            stacklevel=2,
+        )
+    info = read_info(sites_path) | {
+        "version": sslprofiler_core.__version__,
+        "profile": {"sites": sites, "features": features, "groups": list(groups)},
+        "alignment": None,
+    }
+    if align is not None:
+        merged = align_profiles(
+            merged, metadata["Metadata_Plate"].to_numpy(), metadata["Metadata_Well"].to_numpy(), align
+        )
+        info["alignment"] = {"mode": "transductive", "alpha": align}
+    return write_wells(out, metadata, merged, info)
+
+
+def channel_groups(table: SitesTable, features: Features, where: Path) -> tuple[str, ...]:
+    """Channel groups of a sites table in the order in which profiles hold them.
+
+    Raises
+    ------
+    UserError
+        When the table has no embeddings, or lacks a granularity that is asked for.
+    """
+    found = {name.removesuffix("_cls") for name in table.features if name.endswith("_cls")}
+    if not found:
+        raise UserError(
+            f"{where} has no embeddings (columns <group>_cls). Make a sites table with `sslprofiler embed`."
+        )
+    lacking = sorted(group for group in found if f"{group}_patch" not in table.features)
+    if features == "cls+patch" and lacking:
+        raise UserError(f"{where} has no patch embeddings of {lacking[0]}. Profile with features 'cls'.")
+    return tuple(group for group in GROUP_ORDER if group in found) + tuple(sorted(found - set(GROUP_ORDER)))
+
+
+def _profile_plate(
+    table: SitesTable, groups: tuple[str, ...], how: Sites, features: Features, part: Path
+) -> tuple[pd.DataFrame, NDArray[np.float32], int]:
+    """Profiles of one plate's wells, and how many of its wells have places that had to be filled."""
+    order = table.metadata.sort_values([*KEYS, "Metadata_Site"], kind="stable").index.to_numpy()
+    metadata = table.metadata.loc[order].reset_index(drop=True)
+    twice = metadata.duplicated([*KEYS, "Metadata_Site"])
+    if twice.any():
+        plate, well, site = metadata.loc[int(twice.to_numpy().argmax()), [*KEYS, "Metadata_Site"]]
+        raise UserError(
+            f"{part}: site {site} of well {well} on plate {plate} stands there twice. Embed its plate again."
+        )
+    embeddings = []
+    for group in groups:
+        vectors = table.features[f"{group}_cls"]
+        if features == "cls+patch":
+            vectors = merge_granularities(vectors, table.features[f"{group}_patch"])
+        embeddings.append(vectors[order])
+    place, side = site_places(metadata)
+    starts = np.flatnonzero(~metadata.duplicated(list(KEYS)).to_numpy())
+    wells = [slice(a, b) for a, b in zip(starts, [*starts[1:], len(metadata)], strict=True)]
+    factor = SLOTS if how == "concat" else 1
+    profiles = np.empty((len(wells), factor * sum(e.shape[1] for e in embeddings)), np.float32)
+    for row, well in enumerate(wells):
+        if how == "concat":
+            merged = [merge_places(e[well], place[well], side) for e in embeddings]
+        else:
+            merged = [e[well].mean(axis=0, dtype=np.float64) for e in embeddings]
+        profiles[row] = np.concatenate(merged)
+    counts = np.diff([*starts, len(metadata)])
+    kept = metadata.iloc[starts].drop(columns=["Metadata_Site", *POSITION], errors="ignore").reset_index(drop=True)
+    kept["Metadata_SiteCount"] = counts.astype(np.int64)
+    return kept, profiles, int((counts < side * side).sum())
+
+
+def site_places(metadata: pd.DataFrame) -> tuple[NDArray[np.int64], int]:
+    """Where each site of one plate stands in its well's grid, and the grid's side.
+
+    A field keeps its place in every well of the plate, so that wells with missing sites are filled where these are
+    missing (our choice). The grid is made of the fields that the plate has: by their median stage positions
+    ``Metadata_PositionX`` and ``Metadata_PositionY`` where these form a grid, otherwise by field number.
+    """
+    fields, field = np.unique(metadata["Metadata_Site"].to_numpy(), return_inverse=True)
+    side = grid_side(len(fields))
+    places = None
+    if all(name in metadata for name in POSITION):
+        positions = metadata[POSITION].groupby(field).median().to_numpy(np.float64)
+        places = grid_places(positions, side)
+    if places is None:
+        places = np.arange(len(fields), dtype=np.int64)
+    return places[field], side
