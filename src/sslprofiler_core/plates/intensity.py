@@ -1,0 +1,131 @@
+"""What raw intensities become 0 and 1: percentiles per plate and channel.
+
+Our choice (the paper is silent): per-image scaling would erase intensity phenotypes, so a plate's channel has one scale.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sslprofiler_core.keys import fold, permutation
+from sslprofiler_core.progress import progress_bar
+
+from .reading import read_plane
+from .types import Plate
+
+IntensityScale = dict[str, dict[str, tuple[float, float]]]
+_LEVELS = 65536
+
+
+def measure_scale(
+    plates: Sequence[Plate],
+    *,
+    percentiles: tuple[float, float] = (0.1, 99.9),
+    sites: int = 64,
+    seed: int = 0,
+    channels: Sequence[str] | None = None,
+    progress: bool = False,
+) -> IntensityScale:
+    """Measure the intensities that become 0 and 1.
+
+    Parameters
+    ----------
+    percentiles
+        Lower and upper, in percent. They are exact over all pixels of the sampled sites (linear between ranks, as
+        ``numpy.percentile``): a histogram of the 65,536 levels holds everything.
+    sites
+        How many sites of a plate are sampled, by a key of (seed, plate); all when it has fewer. Pseudo-sites count by
+        the site that they were cut from, whose whole planes are measured.
+    channels
+        Names of the channels to measure; None measures all.
+    progress
+        Show a progress bar.
+
+    Returns
+    -------
+    plate -> channel -> (low, high) in raw units. Where both percentiles are equal, high is low + 1.
+
+    Raises
+    ------
+    UserError
+        Naming a file that can't be read: nothing is left out in silence.
+    """
+    planes = {plate.name: _sampled_planes(plate, sites, seed, channels) for plate in plates}
+    scale: IntensityScale = {}
+    total = sum(len(paths) for by_channel in planes.values() for paths in by_channel.values())
+    with progress_bar(total if progress else 0, "intensity scale", "image") if progress else _Silent() as bar:
+        for plate in plates:
+            scale[plate.name] = {}
+            for name, paths in planes[plate.name].items():
+                histogram = histogram_of(paths)
+                bar.update(len(paths))
+                low, high = percentiles_of(histogram, percentiles)
+                scale[plate.name][name] = (low, high if high > low else low + 1.0)
+    return scale
+
+
+class _Silent:
+    def __enter__(self) -> _Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, n: int) -> None:
+        pass
+
+
+def sample_sites(plate: Plate, count: int, seed: int) -> list[tuple[Path, ...]]:
+    """Sample sites of a plate by a key: their files, one tuple a site (never the same site twice)."""
+    files = list(dict.fromkeys(site.paths for site in plate.sites))
+    order = permutation(fold(seed, "intensity", plate.name), len(files))
+    return [files[i] for i in sorted(order[:count])]
+
+
+def _sampled_planes(plate: Plate, count: int, seed: int, channels: Sequence[str] | None) -> dict[str, list[Path]]:
+    sampled = sample_sites(plate, count, seed)
+    return {
+        channel.name: [paths[i] for paths in sampled]
+        for i, channel in enumerate(plate.channels)
+        if sampled and (channels is None or channel.name in channels)
+    }
+
+
+def histogram_of(paths: Sequence[Path]) -> NDArray[np.int64]:
+    """Count the pixels of each level in some files: (65536,) int64. Files are decoded in threads."""
+    histogram = np.zeros(_LEVELS, np.int64)
+    for counts in _in_threads(paths):
+        histogram += counts
+    return histogram
+
+
+def _count(path: Path) -> NDArray[np.int64]:
+    return np.bincount(read_plane(path).ravel(), minlength=_LEVELS)
+
+
+def _in_threads(paths: Sequence[Path]) -> Iterator[NDArray[np.int64]]:
+    workers = min(8, os.cpu_count() or 1)
+    waiting = iter(paths)
+    with ThreadPoolExecutor(workers) as pool:
+        # A window, so that counts don't pile up in memory.
+        running: list[Future[NDArray[np.int64]]] = [pool.submit(_count, p) for p in islice(waiting, 2 * workers)]
+        while running:
+            yield running.pop(0).result()
+            running += [pool.submit(_count, path) for path in islice(waiting, 1)]
+
+
+def percentiles_of(histogram: NDArray[np.int64], percentiles: Sequence[float]) -> list[float]:
+    """Read percentiles off a histogram of levels, linear between ranks as ``numpy.percentile``; it must not be empty."""
+    ends = np.cumsum(histogram)
+    rank = np.asarray(percentiles, np.float64) / 100.0 * (ends[-1] - 1)
+    below = np.floor(rank).astype(np.int64)
+    low = np.searchsorted(ends, below, side="right")
+    high = np.searchsorted(ends, np.ceil(rank).astype(np.int64), side="right")
+    return [float(value) for value in low + (high - low) * (rank - below)]

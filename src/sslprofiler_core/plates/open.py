@@ -1,0 +1,225 @@
+"""Open plates: an index of which files belong to which site, made from file names.
+
+One file a channel is opened, for what the instrument says about it; no other is looked at, so a plate of 27,648 files
+is open in about a second. ``check=True`` also reads every file's header.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .channels import ChannelNames, name_channels, read_channel_names
+from .folders import PlateFolder, find_plate_folders
+from .headers import Header, HeaderError, read_header, read_headers
+from .layouts import Acquisition, Plane, Record
+from .types import Channel, Gap, Plate, Site, well_name
+
+# Unreadable files that are passed over in the search for one that says what a channel is.
+_TRIES = 20
+
+
+@dataclass(slots=True)
+class PlateIndex:
+    """A plate while it is being opened: its sites, complete or not, and its gaps so far."""
+
+    folder: PlateFolder
+    sites: dict[tuple[int, int, int], dict[int, Plane]]
+    gaps: list[Gap]
+    numbers: tuple[int, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    acquisition: Acquisition | None = None
+    header: Header | None = None
+    bad: set[Path] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The plate's name."""
+        return self.folder.name
+
+    def path(self, plane: Plane) -> Path:
+        """Where a plane lies."""
+        return self.folder.root / plane.name
+
+    def planes(self) -> list[Path]:
+        """All files of the plate's channels, by site and channel."""
+        return [
+            self.path(planes[number])
+            for _, planes in sorted(self.sites.items())
+            for number in self.numbers
+            if number in planes
+        ]
+
+    def plate(self) -> Plate:
+        """Give the plate as others see it: complete sites whose files are not known to be bad."""
+        positions = self.acquisition.positions_um if self.acquisition else {}
+        sites = []
+        for (row, column, number), planes in sorted(self.sites.items()):
+            if any(channel not in planes for channel in self.numbers):
+                continue
+            paths = tuple(self.path(planes[channel]) for channel in self.numbers)
+            if self.bad.isdisjoint(paths):
+                sites.append(Site(self.name, well_name(row, column), number, paths, positions.get(number)))
+        shape = (self.header.shape[0], self.header.shape[1]) if self.header else None
+        pixel_size = self.acquisition.pixel_size_um if self.acquisition else None
+        return Plate(
+            self.name,
+            self.folder.root,
+            self.folder.layout.name,
+            self.channels,
+            tuple(sites),
+            pixel_size,
+            shape,
+            tuple(self.gaps),
+        )
+
+
+def open_plates(
+    paths: Sequence[Path | str],
+    *,
+    channels: Mapping[int, str] | Path | None = None,
+    check: bool = False,
+) -> list[Plate]:
+    """Open every plate under some folders.
+
+    Parameters
+    ----------
+    paths
+        Each one a plate's folder, a folder of plates, or a folder of the gallery's
+        ``<plate>__<time>-Measurement1/Images``.
+    channels
+        Names for channel numbers, over what the instrument says: a mapping, or a TOML or CSV file with names and
+        groups (see ``channels.read_channel_names``).
+    check
+        Also read every file's header: sites with a truncated or odd file become gaps. Without it such a file shows
+        when it is read.
+
+    Returns
+    -------
+    The plates by name. A plate's channels are those that at least half of its sites have, and those that the
+    instrument recorded and that most of the other plates have; sites that lack one of them are gaps.
+
+    Raises
+    ------
+    UserError
+        For paths without plates (see ``folders.find_plate_folders``), and for a channels file that can't be used.
+    """
+    indexes, _ = index_plates(paths, channels)
+    if check:
+        for index in indexes:
+            check_headers(index)
+    return [index.plate() for index in indexes]
+
+
+def index_plates(
+    paths: Sequence[Path | str], channels: Mapping[int, str] | Path | None = None
+) -> tuple[list[PlateIndex], list[Gap]]:
+    """Do ``open_plates``'s work and keep the incomplete sites: what ``inspect`` reports on.
+
+    Returns
+    -------
+    An index a plate, and the gaps that belong to no plate.
+    """
+    names = read_channel_names(channels)
+    folders, strangers = find_plate_folders(paths)
+    indexes = [_group(folder) for folder in folders]
+    common = _majority((index.numbers for index in indexes), len(indexes))
+    for index in indexes:
+        _describe(index, common, names)
+    names.refuse_unused(channel.number for index in indexes for channel in index.channels)
+    return indexes, strangers
+
+
+def check_headers(index: PlateIndex) -> None:
+    """Read the header of each of a plate's files; files that can't be used become gaps."""
+    paths = index.planes()
+    headers = read_headers(paths)
+    usual = Counter(header for header in headers if isinstance(header, Header)).most_common(1)
+    if usual:
+        index.header = usual[0][0]
+    for path, header in zip(paths, headers, strict=True):
+        if isinstance(header, str):
+            problem = header
+        elif header != index.header:
+            problem = f"{header}; the plate's other files are {index.header}"
+        else:
+            continue
+        index.gaps.append(Gap(path, problem))
+        index.bad.add(path)
+
+
+def _majority(sets: Iterable[Iterable[int]], count: int) -> set[int]:
+    """Numbers that at least half of the sets have."""
+    votes = Counter(number for numbers in sets for number in numbers)
+    return {number for number, n in votes.items() if 2 * n >= count}
+
+
+def _group(folder: PlateFolder) -> PlateIndex:
+    sites: dict[tuple[int, int, int], dict[int, Plane]] = {}
+    gaps = [Gap(folder.root / name, problem) for name, problem in folder.strays]
+    for plane in sorted(folder.planes, key=lambda plane: (plane.order, plane.name)):
+        first = sites.setdefault((plane.row, plane.column, plane.site), {}).setdefault(plane.channel, plane)
+        if first is not plane:
+            problem = f"duplicate: the same well, site and channel as {first.name}, which is used"
+            gaps.append(Gap(folder.root / plane.name, problem))
+    index = PlateIndex(folder, sites, gaps)
+    index.numbers = tuple(sorted(_majority(sites.values(), len(sites))))
+    return index
+
+
+def _describe(index: PlateIndex, common: set[int], names: ChannelNames) -> None:
+    """Settle a plate's channels: which numbers, and what the instrument and the user call them."""
+    by_channel: dict[int, list[Plane]] = {}
+    for _, planes in sorted(index.sites.items()):
+        for number, plane in planes.items():
+            by_channel.setdefault(number, []).append(plane)
+    records: dict[int, Record] = {}
+    for number in index.numbers:
+        acquisition = _acquisition(index, by_channel[number])
+        index.acquisition = index.acquisition or acquisition
+        if acquisition and acquisition.record:
+            records[number] = acquisition.record
+    recorded = set(index.acquisition.recorded) if index.acquisition else set()
+    index.numbers = tuple(sorted({*index.numbers, *(common & recorded)}))
+    if index.acquisition:
+        # A channel that no file has is known from the others' XML, if numbers are the instrument's record numbers.
+        for number in index.numbers:
+            if number not in records and number in index.acquisition.recorded:
+                records[number] = index.acquisition.recorded[number]
+    _note_missing(index, by_channel)
+    index.channels = name_channels(index.numbers, records, names)
+
+
+def _acquisition(index: PlateIndex, planes: Sequence[Plane]) -> Acquisition | None:
+    """What the first readable file says; the plate's shape on the way."""
+    for plane in planes[:_TRIES]:
+        path = index.path(plane)
+        try:
+            index.header = index.header or read_header(path)
+            return index.folder.layout.describe(path)
+        except HeaderError:
+            continue
+    return None
+
+
+def _note_missing(index: PlateIndex, by_channel: Mapping[int, Sequence[Plane]]) -> None:
+    layout = index.folder.layout
+    for (_, _, _), planes in sorted(index.sites.items()):
+        sibling = planes[min(planes)]
+        for number in index.numbers:
+            if number not in planes:
+                path = index.folder.root / layout.name_of(sibling, number)
+                index.gaps.append(Gap(path, f"missing: the site has {len(planes)} other channels"))
+    for number in sorted(by_channel.keys() - set(index.numbers)):
+        for plane in by_channel[number]:
+            index.gaps.append(
+                Gap(index.path(plane), f"channel {number} is in fewer than half of the plate's sites: not used")
+            )
+    recorded = index.acquisition.recorded if index.acquisition else {}
+    for number in sorted(recorded.keys() - set(index.numbers) - by_channel.keys()):
+        first = index.sites[min(index.sites)]
+        path = index.folder.root / layout.name_of(first[min(first)], number)
+        problem = f"missing, as on all sites: the instrument recorded a channel {number} ({recorded[number].name})"
+        index.gaps.append(Gap(path, problem))
