@@ -95,7 +95,11 @@ def _csv_rows(text: str) -> list[tuple[str, str, str]]:
     lines = [line for line in csv.reader(text.splitlines(), delimiter=delimiter) if any(line)]
     if lines and lines[0][0].strip().lower() == "number":
         lines = lines[1:]
-    return [(*line, "", "")[:3] for line in lines]
+    rows = []
+    for line in lines:
+        number, name, group = [*line, "", ""][:3]
+        rows.append((number, name, group))
+    return rows
 
 
 def name_channels(numbers: Sequence[int], records: Mapping[int, Record], names: ChannelNames) -> tuple[Channel, ...]:
@@ -131,6 +135,7 @@ def select_channels(plate: Plate, group: str | Sequence[str]) -> tuple[int, ...]
     group
         "fluorescence", "brightfield" (in the plate's order), "all", or names: a list, or joined by commas
         ("Mito,DNA"), kept in the order given. A name may be written in any case, or as the layout's number ("ch5").
+        CPJUMP1 has a channel "Brightfield": as a single word this is the group, in a list the channel.
 
     Returns
     -------
@@ -143,10 +148,10 @@ def select_channels(plate: Plate, group: str | Sequence[str]) -> tuple[int, ...]
         the groups of the plate's channels are not known.
     """
     names = [part.strip() for part in group.split(",")] if isinstance(group, str) else list(group)
-    word = names[0].lower() if len(names) == 1 else ""
+    word = group.strip().lower() if isinstance(group, str) else ""
     if word == "all":
         return tuple(range(len(plate.channels)))
-    if word in GROUPS and not any(channel.name.lower() == word for channel in plate.channels):
+    if word in GROUPS:
         return _group_channels(plate, word)
     indices: list[int] = []
     for name in names:

@@ -82,7 +82,8 @@ def _walk(path: Path, visited: set[tuple[int, int]], depth: int = 0) -> Iterator
     except OSError as error:
         raise UserError(f"Cannot read the folder {path}: {error.strerror or error}.") from error
     visited.add((status.st_dev, status.st_ino))
-    names, folders = [], []
+    names: list[str] = []
+    folders: list[str] = []
     for entry in found:
         (folders if _is_folder(entry) else names).append(entry.name)
     names.sort()
@@ -115,7 +116,7 @@ def _recognise(folder: Path, names: Sequence[str]) -> tuple[PlateFolder | None, 
 
 
 def plate_name(folder: Path) -> str:
-    """Name a plate by its folder; the gallery's ``<plate>__<time>-Measurement1/Images`` by what stands before ``__``."""
+    """Name a plate by its folder, the gallery's ``<plate>__<time>-Measurement1/Images`` by the part before ``__``."""
     folder = folder.absolute()
     name = folder.parent.name if folder.name.lower() == "images" and "__" in folder.parent.name else folder.name
     return name.partition("__")[0] or name

@@ -1,6 +1,6 @@
 """What raw intensities become 0 and 1: percentiles per plate and channel.
 
-Our choice (the paper is silent): per-image scaling would erase intensity phenotypes, so a plate's channel has one scale.
+Our choice, as the paper is silent: per-image scaling would erase intensity phenotypes.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _in_threads(paths: Sequence[Path]) -> Iterator[NDArray[np.int64]]:
 
 
 def percentiles_of(histogram: NDArray[np.int64], percentiles: Sequence[float]) -> list[float]:
-    """Read percentiles off a histogram of levels, linear between ranks as ``numpy.percentile``; it must not be empty."""
+    """Read percentiles off a histogram that is not empty: linear between ranks, as ``numpy.percentile``."""
     ends = np.cumsum(histogram)
     rank = np.asarray(percentiles, np.float64) / 100.0 * (ends[-1] - 1)
     below = np.floor(rank).astype(np.int64)
