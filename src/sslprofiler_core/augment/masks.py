@@ -75,10 +75,12 @@ def draw_masks(
     inside_x = (x >= left) & (x < left + width)
 
     # A patch is covered when the first block over it is laid; the earliest `count` patches are the mask. Inside the
-    # last block the raster order decides, so that what is left of it is a block again.
+    # last block a raster from a random corner decides, so that what is left of it is a block again.
     covered = inside_y[..., :, None] & inside_x[..., None, :]
-    first = np.where(covered.any(1), covered.argmax(1), _BLOCKS).reshape(counts.size, -1)
-    order = np.argsort(first, axis=1, kind="stable")
+    first = np.where(covered.any(1), covered.argmax(1), _BLOCKS)
+    up, back = (keys.uniforms(keys.fold(image_keys, "corner"), 2) < 0.5).T[..., None, None]
+    raster = np.where(up, rows - 1 - y[:, None], y[:, None]) * columns + np.where(back, columns - 1 - x, x)
+    order = np.argsort((first * rows * columns + raster).reshape(counts.size, -1), axis=1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(order.shape[1])[None], axis=1)
     masks[chosen] = ranks < counts[:, None]

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sslprofiler_core._lazy import attach
+
+if TYPE_CHECKING:
+    from .backbone import Backbone
+    from .files import LoadedModel, load_model, save_model
+    from .heads import ProjectionHead
+    from .network import Network, build_backbone, build_network
+
+__all__ = [
+    "Backbone",
+    "LoadedModel",
+    "Network",
+    "ProjectionHead",
+    "build_backbone",
+    "build_network",
+    "load_model",
+    "save_model",
+]
 
 __getattr__, __dir__ = attach(
     __name__,
     {
         "backbone": ["Backbone"],
+        "files": ["LoadedModel", "load_model", "save_model"],
         "heads": ["ProjectionHead"],
         "network": ["Network", "build_backbone", "build_network"],
-        "files": ["LoadedModel", "load_model", "save_model"],
     },
 )

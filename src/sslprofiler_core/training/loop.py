@@ -17,7 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sslprofiler_core import keys
-from sslprofiler_core.augment import draw_masks, draw_views, render_views
+from sslprofiler_core.augment import draw_views, render_views
+from sslprofiler_core.augment.masks import draw_masks
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.model.files import LoadedModel, save_model
 from sslprofiler_core.model.network import Network, build_network

@@ -1,0 +1,70 @@
+"""Site pairs: two sites a well, each once, in an order that is a function of seed and step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates import Site
+from sslprofiler_core.recipes import TrainRecipe
+from sslprofiler_core.training.pairs import PairOrder
+
+
+def sites(*counts: int) -> list[Site]:
+    return [
+        Site("P1", f"A{well + 1:02d}", site + 1, (Path(f"{well}-{site}.tiff"),))
+        for well, count in enumerate(counts)
+        for site in range(count)
+    ]
+
+
+def order(*counts: int, batch: int = 4, seed: int = 0) -> PairOrder:
+    return PairOrder.over(sites(*counts), TrainRecipe(batch=batch, seed=seed))
+
+
+def test_couples_are_two_sites_of_one_well_and_each_site_comes_once_an_epoch() -> None:
+    pairs = order(4, 6, 2)
+    couples = pairs.epoch(3)
+    assert sorted(couples.ravel().tolist()) == list(range(12))
+    wells = [{pairs.sites[a].well, pairs.sites[b].well} for a, b in couples]
+    assert all(len(well) == 1 for well in wells)
+
+
+def test_the_odd_site_out_rotates_over_the_epochs() -> None:
+    pairs = order(9, 9)
+    left_out: Counter[int] = Counter()
+    for epoch in range(9):
+        couples = pairs.epoch(epoch)
+        assert len(couples) == 8
+        left_out.update(set(range(18)) - set(couples.ravel().tolist()))
+    assert left_out == Counter(dict.fromkeys(range(18), 1))
+
+
+def test_partners_and_order_change_from_epoch_to_epoch_but_not_between_calls() -> None:
+    pairs = order(8, 8, 8)
+    assert not np.array_equal(pairs.epoch(0), pairs.epoch(1))
+    np.testing.assert_array_equal(pairs.epoch(1), order(8, 8, 8).epoch(1))
+    assert not np.array_equal(pairs.epoch(0), order(8, 8, 8, seed=1).epoch(0))
+
+
+def test_steps_walk_through_epochs() -> None:
+    pairs = order(8, 8, 8)
+    assert pairs.steps_per_epoch == 6
+    np.testing.assert_array_equal(pairs.step(7), pairs.epoch(1)[2:4])
+
+
+def test_a_well_with_one_site_pairs_with_itself_and_is_named() -> None:
+    pairs = order(1, 4)
+    assert pairs.lonely == ("P1 A01",)
+    assert [0, 0] in pairs.epoch(0).tolist()
+
+
+def test_too_few_sites_and_odd_batches_say_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"Too few sites: 4 in 2 wells make 4 pairs.*train\.batch=4"):
+        order(2, 2, batch=8)
+    with pytest.raises(UserError, match="odd"):
+        order(2, 2, batch=3)
