@@ -79,7 +79,7 @@ Ask for: apt-get install --no-install-recommends$missing"
         echo "setup: installing system packages:$missing"
         $root apt-get update -qq || true # a stale third-party list need not stop us
         $root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -qq -y --no-install-recommends $missing >/dev/null ||
+            apt-get install -qq -y -o DPkg::Lock::Timeout=120 --no-install-recommends $missing >/dev/null ||
             fail "apt-get could not install the system packages; its messages are above.
 Needed:$missing"
     fi
