@@ -13,7 +13,8 @@ __getattr__, __dir__ = attach(
         "reading": ["read_plane", "read_site", "tile_plate"],
         "metadata": ["load_metadata"],
         "intensity": ["IntensityScale", "measure_scale"],
-        "inspect": ["format_report", "inspect_plates"],
+        "inspect": ["inspect_plates"],
+        "report": ["format_report"],
         "simulated": ["simulate_plates"],
     },
 )

@@ -81,7 +81,7 @@ class _Directory:
 
     def _read(self, offset: int, length: int) -> bytes:
         if offset + length > self.size:
-            raise HeaderError(f"truncated: {self.size:,} bytes, but its directory reaches to byte {offset + length:,}")
+            raise HeaderError(f"truncated: {self.size:,} bytes, but it refers to byte {offset + length:,}")
         self.file.seek(offset)
         return self.file.read(length)
 

@@ -6,10 +6,13 @@ Our choice, as the paper is silent: per-image scaling would erase intensity phen
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,8 @@ from .reading import read_plane
 from .types import Plate
 
 IntensityScale = dict[str, dict[str, tuple[float, float]]]
+Result = TypeVar("Result")
+
 _LEVELS = 65536
 
 
@@ -60,26 +65,16 @@ def measure_scale(
     planes = {plate.name: _sampled_planes(plate, sites, seed, channels) for plate in plates}
     scale: IntensityScale = {}
     total = sum(len(paths) for by_channel in planes.values() for paths in by_channel.values())
-    with progress_bar(total if progress else 0, "intensity scale", "image") if progress else _Silent() as bar:
+    with progress_bar(total, "intensity scale", "image") if progress else nullcontext() as bar:
         for plate in plates:
             scale[plate.name] = {}
             for name, paths in planes[plate.name].items():
                 histogram = histogram_of(paths)
-                bar.update(len(paths))
+                if bar is not None:
+                    bar.update(len(paths))
                 low, high = percentiles_of(histogram, percentiles)
                 scale[plate.name][name] = (low, high if high > low else low + 1.0)
     return scale
-
-
-class _Silent:
-    def __enter__(self) -> _Silent:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def update(self, n: int) -> None:
-        pass
 
 
 def sample_sites(plate: Plate, count: int, seed: int) -> list[tuple[Path, ...]]:
@@ -101,24 +96,26 @@ def _sampled_planes(plate: Plate, count: int, seed: int, channels: Sequence[str]
 def histogram_of(paths: Sequence[Path]) -> NDArray[np.int64]:
     """Count the pixels of each level in some files: (65536,) int64. Files are decoded in threads."""
     histogram = np.zeros(_LEVELS, np.int64)
-    for counts in _in_threads(paths):
+    for counts in map_in_threads(count_levels, paths):
         histogram += counts
     return histogram
 
 
-def _count(path: Path) -> NDArray[np.int64]:
+def count_levels(path: Path) -> NDArray[np.int64]:
+    """Count one file's pixels of each level: (65536,) int64."""
     return np.bincount(read_plane(path).ravel(), minlength=_LEVELS)
 
 
-def _in_threads(paths: Sequence[Path]) -> Iterator[NDArray[np.int64]]:
+def map_in_threads(function: Callable[[Path], Result], paths: Iterable[Path]) -> Iterator[Result]:
+    """Apply a function to files in threads, results in order; a window keeps them from piling up in memory."""
     workers = min(8, os.cpu_count() or 1)
     waiting = iter(paths)
     with ThreadPoolExecutor(workers) as pool:
-        # A window, so that counts don't pile up in memory.
-        running: list[Future[NDArray[np.int64]]] = [pool.submit(_count, p) for p in islice(waiting, 2 * workers)]
+        running = deque(pool.submit(function, path) for path in islice(waiting, 2 * workers))
         while running:
-            yield running.pop(0).result()
-            running += [pool.submit(_count, path) for path in islice(waiting, 1)]
+            result = running.popleft().result()
+            running.extend(pool.submit(function, path) for path in islice(waiting, 1))
+            yield result
 
 
 def percentiles_of(histogram: NDArray[np.int64], percentiles: Sequence[float]) -> list[float]:

@@ -52,6 +52,10 @@ class PlateIndex:
             if number in planes
         ]
 
+    def good_planes(self) -> list[Path]:
+        """Files of the plate's channels that nothing bad is known of."""
+        return [path for path in self.planes() if path not in self.bad]
+
     def plate(self) -> Plate:
         """Give the plate as others see it: complete sites whose files are not known to be bad."""
         positions = self.acquisition.positions_um if self.acquisition else {}
