@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,9 @@ def load_last_checkpoint(folder: Path, device: torch.device) -> tuple[dict[str, 
     warnings: list[str] = []
     found = checkpoints(folder)
     for path in reversed(found):
+        if not zipfile.is_zipfile(path):  # torch's older, bare-pickle format is never ours
+            warnings.append(f"{path} is damaged")
+            continue
         try:
             state = torch.load(path, map_location=device, weights_only=True)
             if {"step", "student", "teacher", "optimizer", "centres"} <= set(state):

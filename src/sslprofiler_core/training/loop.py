@@ -100,9 +100,8 @@ def update_teacher(student: Network, teacher: Network, momentum: float) -> None:
 class Trainer:
     """One run's networks, optimizer and folder."""
 
-    def __init__(self, run: RunFolder, device: torch.device) -> None:
-        self.run, self.device = run, device
-        self.recipe: Recipe = run.recipe()
+    def __init__(self, run: RunFolder, recipe: Recipe, device: torch.device) -> None:
+        self.run, self.recipe, self.device = run, recipe, device
         self.facts: RunFacts = run.facts()
         student, teacher = build_network(self.recipe, len(self.facts.channels))
         # The teacher stays in training mode: its heads' batch normalisation uses the batch, as the student's does.

@@ -26,6 +26,10 @@ from .pairs import PairOrder
 from .run_folder import EventLog, RunFacts, RunFolder
 
 
+# Settings that a resumed run may change: what it costs, not what it computes.
+_FREE = ("plates.memory_gb", "train.threads", "train.checkpoint_minutes", "train.checkpoint_steps")
+
+
 def train(
     plates: Sequence[Path | str],
     *,
@@ -66,13 +70,11 @@ def train(
     """
     run = RunFolder(out)
     where = pick_device(device)
-    asked = load_recipe(recipe, overrides)
+    settled = load_recipe(recipe, overrides)
     if run.exists():
         if not resume:
             raise UserError(f"{run.path} already holds a run. Add --resume to go on with it, or choose another --out.")
-        _refuse_changes(run, asked, group)
-    # The recipe of a run that exists decides how its plates are read.
-    settled = run.recipe() if run.exists() else asked
+        _refuse_changes(run, settled, group)
     opened = [tile_plate(plate, settled.plates.tile) for plate in open_plates(plates, channels=channels_file)]
     require_same_channels(opened)
     channels = {plate.name: select_channels(plate, group) for plate in opened}
@@ -82,7 +84,7 @@ def train(
     if settled.train.threads:
         torch.set_num_threads(settled.train.threads)
 
-    trainer = Trainer(run, where)
+    trainer = Trainer(run, settled, where)
     _refuse_other_plates(trainer.facts, opened, channels)
     warnings = trainer.resume()
     log = EventLog(run, trainer.step)
@@ -136,7 +138,7 @@ def _refuse_changes(run: RunFolder, asked: Recipe, group: str) -> None:
         f"{section}.{key} was {before[section][key]}, now {value}"
         for section, values in now.items()
         for key, value in values.items()
-        if before[section][key] != value
+        if before[section][key] != value and f"{section}.{key}" not in _FREE
     ]
     if group != run.facts().group:
         changed.insert(0, f"--channels was {run.facts().group}, now {group}")
