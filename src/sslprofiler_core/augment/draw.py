@@ -1,0 +1,147 @@
+"""What each view will be, drawn on the host from keys alone.
+
+Every augmentation folds its own purpose into the sample's key, so that switching one off, or adding one, leaves the
+others as they were; and a sample draws the same in any batch, on any rank and in a preview.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sslprofiler_core.keys import Keys, fold, uniforms
+from sslprofiler_core.recipes import AugmentRecipe
+
+_TRIES = 10  # of a crop before it falls back to the site's centre, as in torchvision
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for a batch of views, one entry a sample: what a preview shows.
+
+    Attributes
+    ----------
+    box_B4
+        Crop before rotation: top, left, height and width in site pixels, float64. Pixel k covers [k, k + 1).
+    angle_B
+        Rotation about the crop's centre in radians, from the x axis (columns) toward the y axis (rows), float64.
+    flip_B2
+        Whether the view is flipped vertically (rows reversed) and horizontally (columns reversed), bool.
+    elastic_B, elastic_keys_B
+        Whether the view is deformed, bool, and the key of its displacement, int64.
+    brightness_BC, contrast_BC
+        Jitter factors beta and gamma (paper 3.2.2), float64; 1 where there is no jitter.
+    noise_B, noise_keys_B
+        Whether the view gets microscope noise, bool, and the key of that noise, int64.
+    """
+
+    box_B4: NDArray[np.float64]
+    angle_B: NDArray[np.float64]
+    flip_B2: NDArray[np.bool_]
+    elastic_B: NDArray[np.bool_]
+    elastic_keys_B: Keys
+    brightness_BC: NDArray[np.float64]
+    contrast_BC: NDArray[np.float64]
+    noise_B: NDArray[np.bool_]
+    noise_keys_B: Keys
+
+    def __len__(self) -> int:
+        return len(self.angle_B)
+
+
+def draw_views(keys_B: Keys, shapes_B2: ArrayLike, channels: int, recipe: AugmentRecipe) -> Drawn:
+    """Draw the parameters of one view a sample.
+
+    Parameters
+    ----------
+    keys_B
+        One key a sample, int64: a function of (seed, step, sample, view).
+    shapes_B2
+        Height and width of each sample's site in pixels.
+    channels
+        Number of channels.
+    recipe
+        Probabilities and strengths.
+
+    Returns
+    -------
+    Drawn
+        Crop: the area is uniform in ``recipe.crop`` times the site's, the aspect ratio log-uniform in
+        ``recipe.aspect`` (DINOv2's random resized crop). Rotation by any angle and the flips: paper 3.2.2, their
+        probabilities ours. Brightness beta ~ U(max(0, 1 - alpha_b), 1 + alpha_b), contrast likewise, independent per
+        channel (paper 3.2.2).
+    """
+    keys_B = np.asarray(keys_B, np.int64).reshape(-1)
+    shapes_B2 = np.asarray(shapes_B2, np.float64).reshape(-1, 2)
+    turn_B2 = uniforms(fold(keys_B, "rotation"), 2)
+    jitter_B1 = _happens(keys_B, "jitter", recipe.jitter)[:, None]
+    return Drawn(
+        box_B4=_crops(fold(keys_B, "crop"), shapes_B2, recipe.crop, recipe.aspect),
+        angle_B=np.where(turn_B2[:, 0] < recipe.rotation, 2.0 * np.pi * turn_B2[:, 1], 0.0),
+        flip_B2=uniforms(fold(keys_B, "flip"), 2) < recipe.flip,
+        elastic_B=_happens(keys_B, "elastic", recipe.elastic if recipe.elastic_alpha > 0.0 else 0.0),
+        elastic_keys_B=fold(keys_B, "elastic field"),
+        brightness_BC=np.where(jitter_B1, _factors(fold(keys_B, "brightness"), channels, recipe.brightness), 1.0),
+        contrast_BC=np.where(jitter_B1, _factors(fold(keys_B, "contrast"), channels, recipe.contrast), 1.0),
+        noise_B=_happens(keys_B, "noise", recipe.noise),
+        noise_keys_B=fold(keys_B, "noise pixels"),
+    )
+
+
+def whole(shapes_B2: ArrayLike, channels: int) -> Drawn:
+    """Describe whole sites with nothing random, in the terms of a view.
+
+    A site that is not square keeps its aspect: the box is a square as wide as the site's longer side, about the
+    site's centre, and what lies outside the site is reflected (our choice: stretching would change the cells' shape,
+    and a square inside the site would lose cells).
+    """
+    shapes_B2 = np.asarray(shapes_B2, np.float64).reshape(-1, 2)
+    count = len(shapes_B2)
+    side_B1 = shapes_B2.max(axis=1, keepdims=True)
+    none_B = np.zeros(count, np.bool_)
+    return Drawn(
+        box_B4=np.concatenate([(shapes_B2 - side_B1) / 2.0, side_B1, side_B1], axis=1),
+        angle_B=np.zeros(count),
+        flip_B2=np.zeros((count, 2), np.bool_),
+        elastic_B=none_B,
+        elastic_keys_B=np.zeros(count, np.int64),
+        brightness_BC=np.ones((count, channels)),
+        contrast_BC=np.ones((count, channels)),
+        noise_B=none_B,
+        noise_keys_B=np.zeros(count, np.int64),
+    )
+
+
+def _happens(keys_B: Keys, purpose: str, probability: float) -> NDArray[np.bool_]:
+    return np.less(uniforms(fold(keys_B, purpose), 1)[:, 0], probability)
+
+
+def _factors(keys_B: Keys, channels: int, strength: float) -> NDArray[np.float64]:
+    low, high = max(0.0, 1.0 - strength), 1.0 + strength
+    return low + (high - low) * uniforms(keys_B, channels)
+
+
+def _crops(
+    keys_B: Keys, shapes_B2: NDArray[np.float64], area: tuple[float, float], aspect: tuple[float, float]
+) -> NDArray[np.float64]:
+    draws_BT4 = uniforms(keys_B, 4 * _TRIES).reshape(-1, _TRIES, 4)
+    height_B1, width_B1 = shapes_B2[:, :1], shapes_B2[:, 1:]
+    area_BT = height_B1 * width_B1 * (area[0] + (area[1] - area[0]) * draws_BT4[..., 0])
+    aspect_BT = aspect[0] * (aspect[1] / aspect[0]) ** draws_BT4[..., 1]
+    h_BT, w_BT = np.sqrt(area_BT / aspect_BT), np.sqrt(area_BT * aspect_BT)
+    # A site at exactly crop = aspect = 1 must not be refused for a rounding error.
+    fits_BT = (h_BT <= height_B1 * (1.0 + 1e-9)) & (w_BT <= width_B1 * (1.0 + 1e-9))
+    first_B1 = np.argmax(fits_BT, axis=1)[:, None]
+    found_B1 = np.asarray(fits_BT.any(axis=1))[:, None]
+
+    # No try fitted: the largest centred box of an allowed aspect ratio.
+    allowed_B1 = np.clip(width_B1 / height_B1, aspect[0], aspect[1])
+    h_B1 = np.where(found_B1, np.take_along_axis(h_BT, first_B1, 1), np.minimum(height_B1, width_B1 / allowed_B1))
+    w_B1 = np.where(found_B1, np.take_along_axis(w_BT, first_B1, 1), np.minimum(width_B1, height_B1 * allowed_B1))
+    h_B1, w_B1 = np.minimum(h_B1, height_B1), np.minimum(w_B1, width_B1)
+    place_B12 = np.where(found_B1[..., None], np.take_along_axis(draws_BT4[..., 2:], first_B1[..., None], 1), 0.5)
+    top_B1 = (height_B1 - h_B1) * place_B12[:, 0, :1]
+    left_B1 = (width_B1 - w_B1) * place_B12[:, 0, 1:]
+    return np.concatenate([top_B1, left_B1, h_B1, w_B1], axis=1)

@@ -1,0 +1,186 @@
+"""Where each pixel of a view lies in its site: crop, flip, rotation and elastic deformation as one sampling grid.
+
+Coordinates are continuous site pixels: pixel k covers [k, k + 1), its centre is k + 0.5. A view samples a window of
+its site, the bounding box of what it needs; when it shrinks the site by more than 1.5, the window is first averaged
+over 2^k x 2^k pixels, since bilinear points alone would alias. Outside the site, the site is reflected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from . import elastic
+from .draw import Drawn
+
+_SHRINK = 1.5  # sampling step, in pixels of the level, above which the next level is taken
+_REACH = 7.0  # elastic deviations that a window is widened by: a field exceeds them once in 10^9 views
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A batch's views placed in their sites, on the host."""
+
+    window_B4: NDArray[np.int64]  # top, left, bottom, right in site pixels
+    level_B: NDArray[np.int64]  # k of the 2^k average
+    exact_B: NDArray[np.bool_]  # the view is the window itself: no sampling
+    padded_B2: NDArray[np.int64]  # the window's rows and columns filled up to whole level pixels
+    affine_B23: NDArray[np.float64]  # (column, row, 1) from the view's centre, in view sides -> grid_sample's (x, y)
+
+
+def place_views(drawn: Drawn, shapes_B2: NDArray[np.float64], size: int, elastic_deviation: float) -> Placement:
+    """Place views of ``size`` x ``size`` pixels in sites of the given heights and widths."""
+    shapes_B2 = np.asarray(shapes_B2, np.float64)
+    side_B2 = drawn.box_B4[:, 2:]
+    centre_B2 = drawn.box_B4[:, :2] + side_B2 / 2.0
+    cos_B, sin_B = np.cos(drawn.angle_B), np.sin(drawn.angle_B)
+    sign_B2 = np.where(drawn.flip_B2, -1.0, 1.0)
+    across_B, down_B = sign_B2[:, 1] * side_B2[:, 1], sign_B2[:, 0] * side_B2[:, 0]
+    # Rows of the map are y then x here, as everywhere on the host; columns are the view's row, column.
+    turn_B22 = np.stack(
+        [np.stack([cos_B * down_B, sin_B * across_B], -1), np.stack([-sin_B * down_B, cos_B * across_B], -1)], 1
+    )
+    level_B = np.ceil(np.log2(np.sqrt(side_B2.prod(1)) / size / _SHRINK)).clip(min=0).astype(np.int64)
+    cell_B1 = (1 << level_B)[:, None]
+    exact_B = (
+        (drawn.angle_B == 0.0)
+        & ~drawn.flip_B2.any(1)
+        & ~drawn.elastic_B
+        & (side_B2 == size).all(1)
+        & (drawn.box_B4 == np.rint(drawn.box_B4)).all(1)
+        & (drawn.box_B4[:, :2] >= 0.0).all(1)
+        & (drawn.box_B4[:, :2] + side_B2 <= shapes_B2).all(1)
+    )
+
+    spread_B2 = np.abs(turn_B22).sum(2) / 2.0 + _REACH * elastic_deviation * drawn.elastic_B[:, None]
+    low_B2, high_B2 = _window(centre_B2 - spread_B2 - cell_B1, centre_B2 + spread_B2 + cell_B1, shapes_B2, cell_B1)
+    box_B4 = np.rint(drawn.box_B4).astype(np.int64)
+    low_B2 = np.where(exact_B[:, None], box_B4[:, :2], low_B2)
+    high_B2 = np.where(exact_B[:, None], box_B4[:, :2] + box_B4[:, 2:], high_B2)
+
+    padded_B2 = -(-(high_B2 - low_B2) // cell_B1) * cell_B1
+    unit_B2 = 2.0 / padded_B2  # of grid_sample's [-1, 1] a site pixel
+    affine_B23 = np.concatenate(
+        [turn_B22 * unit_B2[..., None], ((centre_B2 - low_B2) * unit_B2 - 1.0)[..., None]], axis=2
+    )
+    return Placement(
+        window_B4=np.concatenate([low_B2, high_B2], axis=1),
+        level_B=level_B,
+        exact_B=exact_B,
+        padded_B2=padded_B2,
+        affine_B23=affine_B23[:, ::-1][:, :, [1, 0, 2]],
+    )
+
+
+def _window(
+    low_B2: NDArray[np.float64],
+    high_B2: NDArray[np.float64],
+    shapes_B2: NDArray[np.float64],
+    cell_B1: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Round a range outward to whole level pixels within the site, with what is reflected into it."""
+    below_B2, above_B2 = low_B2 < 0.0, high_B2 > shapes_B2
+    first_B2 = np.where(above_B2, np.minimum(low_B2, 2.0 * shapes_B2 - high_B2), low_B2)
+    last_B2 = np.where(below_B2, np.maximum(high_B2, -low_B2), high_B2)
+    extent_B2 = shapes_B2.astype(np.int64)
+    first, last = np.floor(first_B2).astype(np.int64), np.ceil(last_B2).astype(np.int64)
+    first, last = np.where(below_B2, 0, first), np.where(above_B2, extent_B2, last)
+    first, last = first.clip(0, extent_B2 - 1), last.clip(1, extent_B2)
+    # Whole level pixels: grow to where the site goes on; what then lacks is padded.
+    last = np.where(above_B2, last, np.minimum(last + -(last - first) % cell_B1, extent_B2))
+    first = np.where(below_B2, first, np.maximum(first - -(last - first) % cell_B1, 0))
+    return first, last
+
+
+def grid_planes(
+    placement: Placement,
+    drawn: Drawn,
+    shapes_B2: NDArray[np.float64],
+    size: int,
+    alpha: float,
+    sigma: float,
+    rows: slice,
+    device: torch.device,
+) -> Tensor:
+    """Build the sampling grids of some of a batch's views: ``(b, 2, size, size)`` float32, x then y in [-1, 1]."""
+    affine_b23 = torch.from_numpy(placement.affine_B23[rows].astype(np.float32)).to(device)
+    line_S = (torch.arange(size, dtype=torch.float32, device=device) + 0.5) / size - 0.5
+    across_b21S = affine_b23[:, :, :1, None] * line_S + affine_b23[:, :, 2:, None]
+    down_b2S1 = affine_b23[:, :, 1:2, None].mT * line_S[:, None]
+    planes_b2SS = across_b21S + down_b2S1
+
+    deformed = np.flatnonzero(drawn.elastic_B[rows])
+    if len(deformed):
+        every = np.arange(len(drawn))[rows][deformed]
+        field_b2SS = _fields(drawn, placement, shapes_B2, size, alpha, sigma, every, device)
+        if len(deformed) == len(planes_b2SS):
+            planes_b2SS += field_b2SS
+        else:
+            planes_b2SS.index_add_(0, torch.from_numpy(deformed).to(device), field_b2SS)
+    return planes_b2SS
+
+
+def _fields(
+    drawn: Drawn,
+    placement: Placement,
+    shapes_B2: NDArray[np.float64],
+    size: int,
+    alpha: float,
+    sigma: float,
+    which: NDArray[np.int64],
+    device: torch.device,
+) -> Tensor:
+    """Sample displacements at the views' pixels, in grid_sample's units: ``(b, 2, size, size)``, x then y.
+
+    Alpha and sigma are site pixels, so the field is as coarse in a small crop as in a large one.
+    """
+    series = [elastic.spectrum(float(extent), sigma) for extent in shapes_B2[which].max(axis=1)]
+    terms = np.array([len(omega) for omega, _ in series])
+    most = int(terms.max())
+    omega_bM, amplitude_bM = np.zeros((2, len(which), most), np.float32)
+    z_b2RR = np.zeros((len(which), 2, 2 * most - 1, 2 * most - 1), np.float32)
+    for count in np.unique(terms):
+        same = np.flatnonzero(terms == count)
+        omega_bM[same, :count] = [series[i][0] for i in same]
+        amplitude_bM[same, :count] = [series[i][1] for i in same]
+        columns = np.r_[0:count, most : most + count - 1]  # constant and cosines, then sines
+        z_b2RR[np.ix_(same, np.arange(2), columns, columns)] = elastic.waves(
+            drawn.elastic_keys_B[which[same]], int(count)
+        )
+    z_b2RR *= (2.0 * elastic.deviation(alpha, sigma) / placement.padded_B2[which][:, ::-1, None, None]).astype(
+        np.float32
+    )
+
+    z, omega, amplitude, side_b2 = (
+        torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(device)
+        for x in (z_b2RR, omega_bM, amplitude_bM, drawn.box_B4[which, 2:])
+    )
+    line_S = (torch.arange(size, dtype=torch.float32, device=device) + 0.5) / size
+    down_bSR = elastic.factor(side_b2[:, :1] * line_S, omega, amplitude)
+    across_bSR = elastic.factor(side_b2[:, 1:] * line_S, omega, amplitude)
+    return down_bSR[:, None] @ z @ across_bSR.mT[:, None]
+
+
+def fold_back(planes_2SS: Tensor, window_4: NDArray[np.int64], padded_2: NDArray[np.int64]) -> None:
+    """Reflect a view's grid at the window's edges, in place, where padding has moved an end away from the site's."""
+    for plane_SS, extent, padded in zip(planes_2SS, (window_4[2:] - window_4[:2])[::-1], padded_2[::-1], strict=True):
+        if padded != extent:
+            pixel_SS = plane_SS.add_(1.0).mul_(float(padded) / 2.0).remainder_(2.0 * float(extent))
+            pixel_SS.sub_(float(extent)).abs_().neg_().add_(float(extent)).mul_(2.0 / float(padded)).sub_(1.0)
+
+
+def average(images_CHW: Tensor, level: int) -> Tensor:
+    """Average over 2^level x 2^level pixels; the last ones are repeated where that does not divide the size."""
+    cell = 1 << level
+    bottom, right = -images_CHW.shape[-2] % cell, -images_CHW.shape[-1] % cell
+    if bottom or right:
+        images_CHW = functional.pad(images_CHW, (0, right, 0, bottom), mode="replicate")
+    for _ in range(level):
+        rows = images_CHW[:, 0::2] + images_CHW[:, 1::2]
+        images_CHW = rows[..., 0::2] + rows[..., 1::2]
+    return images_CHW.mul_(0.25**level) if level else images_CHW

@@ -1,0 +1,244 @@
+"""Microscope noise (paper 6.1): exact Poisson counts from a counter-based generator on the images' own device.
+
+A pixel's noise is a function of (key, pixel index). The Poisson rate splits into a point of a fine grid and a rest
+smaller than one step of it; the sum of two independent Poisson counts is Poisson, so drawing the grid's count from an
+alias table (Walker 1977; Vose 1991) and the rest's count by inversion is exact at every level. Large rates split more
+than once. The 32-bit mixer has the structure and constants of Ellis's public-domain "lowbias32", keyed per sample.
+Everything is int32 and float32, which CPU, CUDA and MPS share.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.keys import Keys, fold
+
+_MIX1 = 0x7FEB352D
+_MIX2 = 0x846CA68B - 2**32
+_FINEST = 64  # grid points a photon on the last grid: the rest's rate is below 1 / 64
+_COARSE = 256  # steps of a grid that another one refines
+_CHUNK = {"cpu": 1 << 15}  # pixels at a time: a CPU's in cache, a GPU's enough to fill it
+_CHUNK_ELSEWHERE = 1 << 22
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Alias tables of Poisson counts at the rates 0, step, 2 step, ... up to the range."""
+
+    steps: int
+    step: float
+    bits: int  # of a random word that choose the column; the others decide between it and its alias
+    first_G: Tensor | None  # count of a level's first column; None when all are 0
+    threshold: Tensor  # (levels * columns,) int32
+    jump: Tensor  # (levels * columns,) int32: alias's count minus the column's own
+
+
+def microscope_noise(
+    images_BCHW: Tensor,
+    shot: float = 0.1,
+    dark: float = 0.05,
+    read: float = 0.01,
+    keys_B: Keys | Tensor | Sequence[int] | None = None,
+) -> Tensor:
+    """Add shot noise, a dark level and read noise (paper 6.1).
+
+    clip(Poisson(I / shot) shot + dark + N(0, read^2), 0, 1)
+
+    Parameters
+    ----------
+    images_BCHW
+        Images in [0, 1], any floating type; computed in float32.
+    shot, dark, read
+        Shot noise scale, dark level and deviation of the read noise, in units of the image.
+    keys_B
+        One key a sample, int64: equal keys give equal noise, whatever else is in the batch. ``None`` draws new ones
+        from torch's generator.
+
+    Returns
+    -------
+    Tensor like ``images_BCHW``, in [0, 1].
+
+    Raises
+    ------
+    UserError
+        If the images are not in [0, 1], or a strength is out of range.
+    """
+    if not (shot > 0.0 and read >= 0.0 and math.isfinite(shot + dark + read)):
+        raise UserError(
+            f"Microscope noise wants shot > 0 and read >= 0, not shot = {shot}, dark = {dark}, read = {read}."
+        )
+    if images_BCHW.numel():
+        low, high = (float(x) for x in torch.aminmax(images_BCHW))
+        if not (low >= 0.0 and high <= 1.0):
+            raise UserError(
+                f"Microscope noise wants images in [0, 1]; these span {low:g} to {high:g}. Scale or clamp them first."
+            )
+    if keys_B is None:
+        keys_B = torch.randint(-(2**63), 2**63 - 1, (images_BCHW.shape[0],))
+    keys = np.asarray(keys_B, np.int64).reshape(-1)
+    noisy_BCHW = images_BCHW.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return noise_(noisy_BCHW, shot, dark, read, keys).to(images_BCHW.dtype)
+
+
+def noise_(images_BCHW: Tensor, shot: float, dark: float, read: float, keys_B: Keys) -> Tensor:
+    """Apply ``microscope_noise`` to contiguous float32 images in [0, 1], in place and unchecked."""
+    batch, pixels = images_BCHW.shape[0], images_BCHW[0].numel() if len(images_BCHW) else 0
+    if not pixels:
+        return images_BCHW
+    flat_BN = images_BCHW.view(batch, pixels)
+    # More photons than this are clipped to 1 whatever the read noise, 8 deviations of it included.
+    ceiling = max(1, math.ceil((1.0 - dark + 8.0 * read) / shot))
+    grids = _grids(float(shot), ceiling, str(images_BCHW.device))
+    salts = [
+        torch.from_numpy(_salts(keys_B, purpose)).to(images_BCHW.device)
+        for purpose in (*(f"grid {number}" for number in range(len(grids))), "rest", "radius", "angle")
+    ]
+    half = (pixels + 1) // 2
+    chunk = _CHUNK.get(images_BCHW.device.type, _CHUNK_ELSEWHERE)
+    for rows, columns in _chunks(batch, half, chunk // 2):
+        # Pixels i and i + half share a pair of normals, so they are worked on together.
+        index_N = torch.arange(columns.start, columns.stop, dtype=torch.int32, device=images_BCHW.device)
+        second = slice(columns.start + half, min(columns.stop + half, pixels))
+        radius_BN, angle_BN = (_words(index_N, salt[:, rows]) for salt in salts[-2:])
+        uniform_BN = (
+            (radius_BN.bitwise_right_shift_(8).bitwise_and_(0xFFFFFF).to(torch.float32)).add_(0.5).mul_(2.0**-24)
+        )
+        length_BN = uniform_BN.log_().mul_(-2.0 * read * read).sqrt_()
+        turn_BN = angle_BN.to(torch.float32).mul_(2.0 * math.pi * 2.0**-32)
+        for part, wave_BN in ((columns, turn_BN.cos()), (second, turn_BN.sin())):
+            width = part.stop - part.start
+            if width <= 0:
+                continue
+            here_BN = flat_BN[rows, part]
+            photons_BN = _poisson(here_BN, index_N[:width] + (part.start - columns.start), salts, grids, rows)
+            noise_BN = wave_BN.mul_(length_BN)[:, :width].add_(dark)
+            torch.add(noise_BN, photons_BN, alpha=shot, out=here_BN)
+            here_BN.clamp_(0.0, 1.0)
+    return images_BCHW
+
+
+def _chunks(rows: int, columns: int, size: int) -> Iterator[tuple[slice, slice]]:
+    """Cut rows x columns into pieces of about ``size``: whole rows where several fit, else parts of one row."""
+    together = max(1, size // columns)
+    for row in range(0, rows, together):
+        for column in range(0, columns, size):
+            yield slice(row, min(row + together, rows)), slice(column, min(column + size, columns))
+
+
+def _salts(keys_B: Keys, purpose: str) -> NDArray[np.int32]:
+    """Derive a stream's constants: (3, B, 1) int32: odd multiplier, offset, inner key."""
+    words = fold(fold(np.asarray(keys_B, np.int64), purpose)[:, None], np.arange(2, dtype=np.int64)).view(np.int32)
+    salts = np.ascontiguousarray(words[:, :3].T)[..., None]
+    salts[0] |= 1
+    return salts
+
+
+def _words(index_N: Tensor, salts_3B1: Tensor) -> Tensor:
+    """Hash pixel indices to 32 random bits: (B, N) int32."""
+    x = (index_N * salts_3B1[0]).add_(salts_3B1[1])
+    x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF)).mul_(_MIX1)
+    x.bitwise_xor_((x >> 15).bitwise_and_(0x1FFFF)).bitwise_xor_(salts_3B1[2]).mul_(_MIX2)
+    return x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF))
+
+
+def _poisson(
+    images_BN: Tensor, index_N: Tensor, salts: Sequence[Tensor], grids: Sequence[_Grid], rows: slice
+) -> Tensor:
+    """Draw Poisson counts for images in [0, 1], whose 1 is the first grid's range: (B, N) float32."""
+    rest_BN, counts_BN = images_BN, None
+    for grid, salt in zip(grids, salts, strict=False):
+        scaled_BN = rest_BN * grid.steps
+        level_BN = scaled_BN.to(torch.int32)
+        rest_BN = scaled_BN.sub_(level_BN)
+        word_BN = _words(index_N, salt[:, rows])
+        column_BN = (word_BN >> (32 - grid.bits)).bitwise_and_((1 << grid.bits) - 1)
+        cell_N = (level_BN << grid.bits).add_(column_BN).view(-1)
+        threshold_BN = grid.threshold.index_select(0, cell_N).view_as(level_BN)
+        jump_BN = grid.jump.index_select(0, cell_N).view_as(level_BN)
+        word_BN.bitwise_and_((1 << (32 - grid.bits)) - 1)
+        column_BN.add_(word_BN.ge_(threshold_BN).mul_(jump_BN))
+        if grid.first_G is not None:
+            column_BN.add_(grid.first_G.index_select(0, level_BN.view(-1)).view_as(level_BN))
+        counts_BN = column_BN if counts_BN is None else counts_BN.add_(column_BN)
+
+    # What is left is a rate below 1 / 64: P(n > 0), P(n > 1), P(n > 2) by their series, to 1e-8.
+    rate_BN = rest_BN.mul_(grids[-1].step)
+    uniform_BN = _words(index_N, salts[len(grids)][:, rows]).bitwise_and_(0x7FFFFFFF).to(torch.float32).mul_(2.0**-31)
+    square_BN = rate_BN * rate_BN
+    cube_BN = square_BN * rate_BN
+    rate_BN.sub_(square_BN, alpha=0.5).add_(cube_BN, alpha=1.0 / 6.0)
+    square_BN.mul_(0.5).sub_(cube_BN, alpha=1.0 / 3.0)
+    photons_BN = rate_BN.gt_(uniform_BN).add_(square_BN.gt_(uniform_BN)).add_(cube_BN.mul_(1.0 / 6.0).gt_(uniform_BN))
+    return photons_BN if counts_BN is None else photons_BN.add_(counts_BN)
+
+
+@functools.lru_cache(maxsize=16)
+def _grids(shot: float, ceiling: int, device: str) -> tuple[_Grid, ...]:
+    """Build the grids of rates from 0 to 1 / shot, coarse to fine; counts above the ceiling become the ceiling."""
+    grids, reach = [], 1.0 / shot
+    while True:
+        last = reach <= 16.0
+        steps = max(1, math.ceil(reach * _FINEST)) if last else _COARSE
+        grids.append(_grid(reach, steps, ceiling, device))
+        reach /= steps
+        if last:
+            return tuple(grids)
+
+
+def _grid(reach: float, steps: int, ceiling: int, device: str) -> _Grid:
+    # Chernoff's bounds: beyond these counts lies less than 1e-12.
+    rate_G1 = np.linspace(0.0, reach, steps + 1)[:, None]
+    first_G1 = np.floor(np.maximum(rate_G1 - np.sqrt(55.3 * rate_G1), 0.0)).clip(max=ceiling).astype(np.int64)
+    last_G1 = np.ceil(rate_G1 + 9.3 + np.sqrt(84.7 + 55.3 * rate_G1)).clip(max=ceiling).astype(np.int64)
+    bits = max(2, int(np.max(last_G1 - first_G1)).bit_length())
+    count_GK = first_G1 + np.arange(1 << bits)
+
+    beyond = int(np.ceil(rate_G1.max() + 9.3 + np.sqrt(84.7 + 55.3 * rate_G1.max()))) + 1
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, max(beyond, int(count_GK.max())) + 1)))])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_GK = np.where(count_GK == 0, 0.0, count_GK * np.log(rate_G1)) - rate_G1 - log_factorial[count_GK]
+    weight_GK = np.where(count_GK <= last_G1, np.exp(log_GK), 0.0)
+    # The last column stands for all counts from it on (the ceiling's are all clipped alike).
+    np.put_along_axis(weight_GK, last_G1 - first_G1, 0.0, axis=1)
+    np.put_along_axis(weight_GK, last_G1 - first_G1, np.maximum(1.0 - weight_GK.sum(1, keepdims=True), 0.0), axis=1)
+
+    keep_GK, alias_GK = _alias(weight_GK / weight_GK.sum(1, keepdims=True))
+    threshold_GK = np.rint(keep_GK * 2.0 ** (32 - bits)).astype(np.int32)
+    jump_GK = (alias_GK - np.arange(1 << bits)).astype(np.int32)
+    return _Grid(
+        steps=steps,
+        step=reach / steps,
+        bits=bits,
+        first_G=torch.from_numpy(first_G1[:, 0].astype(np.int32)).to(device) if first_G1.any() else None,
+        threshold=torch.from_numpy(threshold_GK.reshape(-1)).to(device),
+        jump=torch.from_numpy(jump_GK.reshape(-1)).to(device),
+    )
+
+
+def _alias(weight_GK: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Build alias tables, a row each: the probability to keep a column, and the column taken instead."""
+    rows, columns = weight_GK.shape
+    order_GK = np.argsort(weight_GK, axis=1, kind="stable")
+    share_GK = np.take_along_axis(weight_GK, order_GK, 1) * columns
+    keep_GK, alias_GK = np.ones_like(share_GK), np.tile(np.arange(columns), (rows, 1))
+    every = np.arange(rows)
+    current, low, high = np.zeros(rows, np.int64), np.ones(rows, np.int64), np.full(rows, columns - 1)
+    for _ in range(columns - 1):
+        share = share_GK[every, current]
+        column = order_GK[every, current]
+        keep_GK[every, column] = share.clip(0.0, 1.0)
+        alias_GK[every, column] = order_GK[every, high]
+        share_GK[every, high] -= 1.0 - share
+        # A donor left with less than its share is the next to be filled up.
+        spent = share_GK[every, high] < 1.0
+        current, low, high = np.where(spent, high, low), low + ~spent, high - spent
+    return keep_GK, alias_GK
