@@ -65,13 +65,13 @@ class Compound:
 
 def _compounds() -> tuple[Compound, ...]:
     effects: dict[str, dict[str, float]] = {
-        "sim-mito-dimmed": {"mito": -0.40, "mito_reach": -0.60, "granules": -0.40},
+        "sim-mito-dimmed": {"mito": -0.22, "mito_reach": -0.50, "granules": -0.40},
         "sim-mito-fragmented": {"mito_puncta": 3.4, "mito_reach": 0.10, "granules": 0.20},
-        "sim-er-expanded": {"er": 0.22, "er_reach": 0.55, "er_grain": 0.55, "rna": 0.08, "height": 0.10},
-        "sim-nuclei-enlarged": {"nucleus_radius": 0.24, "cell_radius": 0.08, "cells": -0.20, "nucleoli": 0.25},
+        "sim-er-expanded": {"er": 0.06, "er_reach": 0.55, "er_grain": 0.60, "rna": 0.05, "height": 0.10},
+        "sim-nuclei-enlarged": {"nucleus_radius": 0.24, "cell_radius": 0.08, "cells": -0.15, "nucleoli": 0.35},
         "sim-cells-shrunken": {"cell_radius": -0.26, "protrusion": 0.35, "height": 0.25, "granules": 0.15},
         "sim-toxic-rounded": {
-            "cells": -0.55,
+            "cells": -0.50,
             "debris": 1.1,
             "cell_aspect": -0.25,
             "protrusion": -0.70,
@@ -82,7 +82,7 @@ def _compounds() -> tuple[Compound, ...]:
         "sim-cells-elongated": {"cell_aspect": 0.60, "nucleus_aspect": 0.24, "protrusion": 0.15, "fibres": 0.25},
         "sim-chromatin-condensed": {"chromatin": 1.40, "nucleus_radius": -0.06, "nucleoli": -0.50, "dna": 0.06},
         "sim-actin-fibres": {"fibres": 1.6, "edge": -0.20, "cell_radius": 0.08, "height": -0.15},
-        "sim-golgi-dispersed": {"golgi_scatter": 4.2, "golgi": 0.05, "granules": 0.45},
+        "sim-golgi-dispersed": {"golgi_scatter": 4.2, "golgi": 0.10, "granules": 0.50},
         "sim-vacuoles": {"vacuoles": 2.7, "cell_radius": 0.05, "height": 0.05, "er_grain": 0.15},
         "sim-nucleoli-enlarged": {"nucleolus_radius": 0.75, "nucleoli": -0.45, "rna": -0.06, "nucleus_radius": 0.05},
     }
@@ -195,7 +195,7 @@ def _settle(
     nucleus = float(
         _natural(population.means + population.effects * population.response)[TRAITS.index("nucleus_radius")]
     )
-    nearest = 2.25 * nucleus
+    nearest = 2.4 * nucleus
     tries = 12
     draws = rng.random((count, tries, 4))
     x, y = np.empty(count), np.empty(count)

@@ -95,7 +95,7 @@ def _outline(cells: Cells, warp_x: Floats, warp_y: Floats, phases: Floats) -> tu
     stretch = np.sqrt(t["cell_aspect"])
     ruffle = np.minimum(t["protrusion"], 0.45)
     weights = np.array([0.55, 1.0, 0.7, 0.35], np.float32)
-    reach = t["cell_radius"] * np.exp(2.1 * ruffle) * np.maximum(stretch, 1.0 / stretch) + 4.0
+    reach = 1.1 * t["cell_radius"] * np.exp(2.4 * ruffle) * stretch + 5.0
     for i in range(len(cells)):
         cx, cy, half = cells.x[i], cells.y[i], reach[i]
         left, right = max(0, int(cx - half)), min(size, int(cx + half) + 2)
@@ -254,7 +254,7 @@ def render_site(rng: np.random.Generator, cells: Cells, optics: Optics, size: in
     reticulum = np.clip(1.0 + t["er_grain"] * (0.8 * grain + 0.9 * network), 0.1, None)
     rim = np.exp(-((inside_px / 1.3) ** 2)) * body
     er = t["er"] * (
-        filled * cytoplasm * (0.16 + 0.9 * np.exp(-away_px / t["er_reach"])) * reticulum + 0.42 * nucleus + 0.10 * rim
+        filled * cytoplasm * (0.16 + 0.9 * np.exp(-away_px / t["er_reach"])) * reticulum + 0.42 * nucleus * (1.0 + 0.08 * grain) + 0.10 * rim
     )
 
     cytosol = cytoplasm * filled * (0.12 + 0.6 * np.exp(-away_px / 7.0)) * (1.0 + 0.10 * grain2 + 0.12 * patches)
