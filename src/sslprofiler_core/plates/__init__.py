@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sslprofiler_core._lazy import attach
+
+if TYPE_CHECKING:
+    from .channels import require_same_channels, select_channels
+    from .inspect import inspect_plates
+    from .intensity import IntensityScale, measure_scale
+    from .metadata import load_metadata
+    from .open import open_plates
+    from .reading import read_plane, read_site, tile_plate
+    from .report import format_report
+    from .simulated import simulate_plates
+    from .types import Channel, Gap, Plate, Site, well_name, well_position
+
+__all__ = [
+    "Channel",
+    "Gap",
+    "IntensityScale",
+    "Plate",
+    "Site",
+    "format_report",
+    "inspect_plates",
+    "load_metadata",
+    "measure_scale",
+    "open_plates",
+    "read_plane",
+    "read_site",
+    "require_same_channels",
+    "select_channels",
+    "simulate_plates",
+    "tile_plate",
+    "well_name",
+    "well_position",
+]
 
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "types": ["Channel", "Gap", "Plate", "Site", "well_name", "well_position"],
-        "open": ["open_plates"],
         "channels": ["require_same_channels", "select_channels"],
-        "reading": ["read_plane", "read_site", "tile_plate"],
-        "metadata": ["load_metadata"],
-        "intensity": ["IntensityScale", "measure_scale"],
         "inspect": ["inspect_plates"],
+        "intensity": ["IntensityScale", "measure_scale"],
+        "metadata": ["load_metadata"],
+        "open": ["open_plates"],
+        "reading": ["read_plane", "read_site", "tile_plate"],
         "report": ["format_report"],
         "simulated": ["simulate_plates"],
+        "types": ["Channel", "Gap", "Plate", "Site", "well_name", "well_position"],
     },
 )

@@ -44,12 +44,13 @@ def find_plate_folders(paths: Sequence[Path | str]) -> tuple[list[PlateFolder], 
     """
     if not paths:
         raise UserError("No plate folder given. Give one or more folders with images.")
+    if isinstance(paths, str | Path):
+        paths = [paths]
     plates: list[PlateFolder] = []
     strangers: list[Gap] = []
     visited: set[tuple[int, int]] = set()
     for path in map(Path, paths):
         seen: list[str] = []
-        before = len(plates), len(visited)
         for folder, names in _walk(path, visited):
             seen += names[: 3 - len(seen)]
             plate, stray = _recognise(folder, names)
@@ -57,8 +58,7 @@ def find_plate_folders(paths: Sequence[Path | str]) -> tuple[list[PlateFolder], 
                 plates.append(plate)
             elif stray is not None:
                 strangers.append(Gap(folder, stray))
-        given_before = len(visited) == before[1]
-        if len(plates) == before[0] and not given_before:
+        if not any(plate.root.resolve().is_relative_to(path.resolve()) for plate in plates):
             raise UserError(_nothing_found(path, seen))
     _refuse_twins(plates)
     plates.sort(key=lambda plate: plate.name)

@@ -42,13 +42,18 @@ def read_acquisition(path: Path) -> Acquisition | None:
 
 def parse_acquisition(root: ElementTree.Element) -> Acquisition | None:
     """Read Harmony's XML tree; None when it records no channel. Namespaces are ignored: they change by version."""
-    elements = root.findall(".//{*}Exposure/{*}Record")
+    exposures = root.findall(".//{*}Exposures/{*}Exposure")
+    exposure_number = int(_number(root, "./{*}Image/{*}ExposureID") or 1)
     number = int(_number(root, "./{*}Image/{*}RecordID") or 0)
+    if not 1 <= exposure_number <= len(exposures):
+        return None
+    exposure = exposures[exposure_number - 1]
+    elements = exposure.findall("./{*}Record")
     if not 1 <= number <= len(elements):
         return None
     own = elements[number - 1]
     recorded = {k: record for k, element in enumerate(elements, 1) if (record := _record(root, element))}
-    return Acquisition(recorded.get(number), recorded, _pixel_size_um(root, own), _positions_um(root))
+    return Acquisition(recorded.get(number), recorded, _pixel_size_um(root, exposure, own), _positions_um(root))
 
 
 def _record(root: ElementTree.Element, element: ElementTree.Element) -> Record | None:
@@ -79,7 +84,9 @@ def _group(root: ElementTree.Element, record: ElementTree.Element) -> str:
     return "unknown"
 
 
-def _pixel_size_um(root: ElementTree.Element, record: ElementTree.Element) -> float | None:
+def _pixel_size_um(
+    root: ElementTree.Element, exposure: ElementTree.Element, record: ElementTree.Element
+) -> float | None:
     """Sensor pixel x binning / (objective x tube magnification); TIFF's XResolution is the sensor's, not the sample's.
 
     CPJUMP1: 6.5 um x 2 / (20 x 1.087) = 0.598 um, and its field pitch of 645.8 um / 1080 pixels agrees.
@@ -87,7 +94,7 @@ def _pixel_size_um(root: ElementTree.Element, record: ElementTree.Element) -> fl
     camera_id = _text(record, ".//{*}CameraSetting/{*}CameraID")
     binning = _number(record, ".//{*}CameraSetting/{*}BinningX")
     tube = _number(root, "./{*}InstrumentDescription/{*}Magnification")
-    objective_id = _text(root, ".//{*}Exposure/{*}Objective")
+    objective_id = _text(exposure, "./{*}Objective")
     sensor = magnification = None
     for camera in root.iterfind(".//{*}Cameras/{*}Camera"):
         if _text(camera, "./{*}ID") == camera_id:

@@ -17,9 +17,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sslprofiler_core.errors import UserError
 from sslprofiler_core.keys import fold, permutation
 from sslprofiler_core.progress import progress_bar
 
+from .channels import select_channels
 from .reading import read_plane
 from .types import Plate
 
@@ -60,7 +62,8 @@ def measure_scale(
     Raises
     ------
     UserError
-        Naming a file that can't be read: nothing is left out in silence.
+        Naming a file that can't be read (nothing is left out in silence), a plate without complete sites, or a channel
+        that a plate does not have.
     """
     planes = {plate.name: _sampled_planes(plate, sites, seed, channels) for plate in plates}
     scale: IntensityScale = {}
@@ -86,11 +89,12 @@ def sample_sites(plate: Plate, count: int, seed: int) -> list[tuple[Path, ...]]:
 
 def _sampled_planes(plate: Plate, count: int, seed: int, channels: Sequence[str] | None) -> dict[str, list[Path]]:
     sampled = sample_sites(plate, count, seed)
-    return {
-        channel.name: [paths[i] for paths in sampled]
-        for i, channel in enumerate(plate.channels)
-        if sampled and (channels is None or channel.name in channels)
-    }
+    if not sampled:
+        raise UserError(
+            f"Plate {plate.name} has no complete site. `sslprofiler inspect {plate.root}` says what is missing."
+        )
+    indices = select_channels(plate, "all" if channels is None else channels)
+    return {plate.channels[i].name: [paths[i] for paths in sampled] for i in indices}
 
 
 def histogram_of(paths: Sequence[Path]) -> NDArray[np.int64]:

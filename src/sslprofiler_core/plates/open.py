@@ -31,6 +31,7 @@ class PlateIndex:
     numbers: tuple[int, ...] = ()
     channels: tuple[Channel, ...] = ()
     acquisition: Acquisition | None = None
+    recorded: dict[int, Record] = field(default_factory=dict)
     header: Header | None = None
     bad: set[Path] = field(default_factory=set)
 
@@ -180,20 +181,19 @@ def _describe(index: PlateIndex, common: set[int], names: ChannelNames) -> None:
         for number, plane in planes.items():
             by_channel.setdefault(number, []).append(plane)
     records: dict[int, Record] = {}
+    numbered_alike = True
     for number in index.numbers:
         acquisition = _acquisition(index, by_channel[number])
         index.acquisition = index.acquisition or acquisition
         if acquisition and acquisition.record:
             records[number] = acquisition.record
-    recorded = set(index.acquisition.recorded) if index.acquisition else set()
-    index.numbers = tuple(sorted({*index.numbers, *(common & recorded)}))
-    if index.acquisition:
-        # A channel that no file has is known from the others' XML, if numbers are the instrument's record numbers.
-        for number in index.numbers:
-            if number not in records and number in index.acquisition.recorded:
-                records[number] = index.acquisition.recorded[number]
+            numbered_alike &= acquisition.recorded.get(number) is acquisition.record
+    if index.acquisition and numbered_alike:
+        # What is said of a channel that no file has counts only where files carry the instrument's own numbers.
+        index.recorded = index.acquisition.recorded
+    index.numbers = tuple(sorted({*index.numbers, *(common & index.recorded.keys())}))
     _note_missing(index, by_channel)
-    index.channels = name_channels(index.numbers, records, names)
+    index.channels = name_channels(index.numbers, index.recorded | records, names)
 
 
 def _acquisition(index: PlateIndex, planes: Sequence[Plane]) -> Acquisition | None:
@@ -210,20 +210,23 @@ def _acquisition(index: PlateIndex, planes: Sequence[Plane]) -> Acquisition | No
 
 def _note_missing(index: PlateIndex, by_channel: Mapping[int, Sequence[Plane]]) -> None:
     layout = index.folder.layout
-    for (_, _, _), planes in sorted(index.sites.items()):
+    for _, planes in sorted(index.sites.items()):
         sibling = planes[min(planes)]
         for number in index.numbers:
             if number not in planes:
                 path = index.folder.root / layout.name_of(sibling, number)
-                index.gaps.append(Gap(path, f"missing: the site has {len(planes)} other channels"))
+                index.gaps.append(
+                    Gap(path, f"missing: the site has {len(planes)} of its {len(index.numbers)} channels")
+                )
     for number in sorted(by_channel.keys() - set(index.numbers)):
         for plane in by_channel[number]:
             index.gaps.append(
                 Gap(index.path(plane), f"channel {number} is in fewer than half of the plate's sites: not used")
             )
-    recorded = index.acquisition.recorded if index.acquisition else {}
-    for number in sorted(recorded.keys() - set(index.numbers) - by_channel.keys()):
+    for number in sorted(index.recorded.keys() - set(index.numbers) - by_channel.keys()):
         first = index.sites[min(index.sites)]
         path = index.folder.root / layout.name_of(first[min(first)], number)
-        problem = f"missing, as on all sites: the instrument recorded a channel {number} ({recorded[number].name})"
+        problem = (
+            f"missing, as on all sites: the instrument recorded a channel {number} ({index.recorded[number].name})"
+        )
         index.gaps.append(Gap(path, problem))
