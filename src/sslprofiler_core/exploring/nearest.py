@@ -81,14 +81,16 @@ def neighbours(queries_QD: Any, database_ND: Any, k: int, metric: Metric = "cosi
             # |q - d|^2 / 2 without |q|^2 / 2, which does not change the order.
             scores = torch.addmm(half_squares, chunk, database.T, alpha=-1.0)
             best, near = scores.topk(candidates, largest=False)
-            own, at = _rank(chunk, database, near, metric, k)
+            own, at = _rank(chunk, database, half_squares, near, metric, k)
             if candidates < count:
                 # More rows tie at the edge, as far as float32 can tell, than the margin holds: rank all that do.
                 largest = (chunk.norm(dim=1) + 1.0) * (half_squares.max().mul(2).sqrt() + 1.0)
                 slack = 1e-6 * largest * max(1.0, database.shape[1] ** 0.5 / 16)
                 for row in torch.nonzero(best[:, -1] - best[:, k - 1] <= slack).flatten().tolist():
                     wide = torch.nonzero(scores[row] <= best[row, k - 1] + slack[row]).flatten()
-                    own[row], at[row] = (x[0] for x in _rank(chunk[row : row + 1], database, wide[None], metric, k))
+                    own[row], at[row] = (
+                        x[0] for x in _rank(chunk[row : row + 1], database, half_squares, wide[None], metric, k)
+                    )
             distances[start : start + step], indices[start : start + step] = own, at
     if isinstance(queries_QD, torch.Tensor):
         return indices, distances
@@ -102,7 +104,9 @@ def _unit(rows: Tensor) -> Tensor:
     return unit
 
 
-def _rank(queries: Tensor, database: Tensor, near: Tensor, metric: Metric, k: int) -> tuple[Tensor, Tensor]:
+def _rank(
+    queries: Tensor, database: Tensor, half_squares: Tensor, near: Tensor, metric: Metric, k: int
+) -> tuple[Tensor, Tensor]:
     """True distances to the candidates, the first k by (distance, index)."""
     near = near.sort(dim=1).values
     gathered = database[near]
@@ -111,7 +115,7 @@ def _rank(queries: Tensor, database: Tensor, near: Tensor, metric: Metric, k: in
         distances = squares.sqrt_()
     else:
         # For unit vectors 1 - q . d = |q - d|^2 / 2, which is exact for near ones; a row of zeros is at 1 from all.
-        empty = (queries.square().sum(-1) == 0.0)[:, None] | (gathered.square().sum(-1) == 0.0)
+        empty = (queries.square().sum(-1) == 0.0)[:, None] | (half_squares[near] == 0.0)
         distances = (0.5 * squares).masked_fill_(empty, 1.0)
     ranked, order = distances.sort(dim=1, stable=True)
     return ranked[:, :k], near.gather(1, order)[:, :k]
