@@ -24,11 +24,11 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
-from ..errors import UserError
-from ..keys import fold, permutation
-from ..progress import progress_bar
-from .simulated_cells import (
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.keys import fold, permutation
+from sslprofiler_core.plates.simulated_cells import (
     CELL_LINES,
     COMPOUNDS,
     Compound,
@@ -37,8 +37,9 @@ from .simulated_cells import (
     draw_population,
     site_traits,
 )
-from .simulated_harmony import harmony_head, harmony_xml
-from .simulated_optics import CHANNELS, Optics, render_site
+from sslprofiler_core.plates.simulated_harmony import harmony_head, harmony_xml
+from sslprofiler_core.plates.simulated_optics import CHANNELS, Optics, render_site
+from sslprofiler_core.progress import progress_bar
 
 ROWS, COLUMNS = 16, 24
 PLATE_MAP = "simulated_compound_platemap"
@@ -64,13 +65,15 @@ _BLOCK = 16  # 4 wells of DMSO and one of each compound
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """What decides the pictures; stored beside them."""
+    """What decides the pictures; stored beside them in ``simulation.json``."""
 
     plates: int
     wells: int
     sites: int
     size: int
     seed: int
+    # Raise it when the pictures of equal settings change.
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,9 @@ def _generator(seed: int, *parts: int | str) -> np.random.Generator:
 class _PlateOptics:
     """A plate's nuisances: gain and empty level a channel (8,), and the illumination's tilt and fall-off (8, 3)."""
 
-    gain_C: np.ndarray
-    background_C: np.ndarray
-    shading_C3: np.ndarray
+    gain_C: NDArray[np.float64]
+    background_C: NDArray[np.float64]
+    shading_C3: NDArray[np.float64]
 
 
 def _plate_optics(seed: int, plate: int) -> _PlateOptics:
@@ -138,7 +141,7 @@ def _plate_optics(seed: int, plate: int) -> _PlateOptics:
     return _PlateOptics(gain, background, shading)
 
 
-def draw_well(seed: int, plate: int, well: MappedWell) -> tuple[Population, np.ndarray]:
+def draw_well(seed: int, plate: int, well: MappedWell) -> tuple[Population, NDArray[np.float64]]:
     """Draw what a well's sites share: its cells-in-common, and its gain a channel (8,)."""
     rng = _generator(seed, "well", plate, well.row, well.column)
     shifts = {"cells": -0.22, "cell_radius": 0.02, "debris": 0.2} if well.at_edge else {}
@@ -150,7 +153,7 @@ def draw_well(seed: int, plate: int, well: MappedWell) -> tuple[Population, np.n
     return population, gain
 
 
-def simulate_site(seed: int, plate: int, well: MappedWell, site: int, size: int) -> np.ndarray:
+def simulate_site(seed: int, plate: int, well: MappedWell, site: int, size: int) -> NDArray[np.uint16]:
     """Simulate one site.
 
     Parameters
@@ -278,10 +281,12 @@ def _claim(out: Path, settings: _Settings) -> None:
             _write_text(note, json.dumps(wanted, indent=2) + "\n")
         for index in range(settings.plates):
             (out / "images" / plate_name(index)).mkdir(parents=True, exist_ok=True)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UserError(f"{note} is not readable. Delete {out}, or choose an empty folder.") from error
     except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}. Choose a folder that you may write to.") from error
+        raise UserError(
+            f"{out} cannot be written: {error.strerror or error}. Choose a folder that you may write to."
+        ) from error
 
 
 def _missing(out: Path, settings: _Settings) -> Iterator[tuple[Path, int, MappedWell, int]]:
@@ -333,7 +338,9 @@ def simulate_plates(
         _write_metadata(out / "metadata", settings)
         _write_images(out, settings)
     except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}. Free some space, and simulate again.") from error
+        raise UserError(
+            f"{out} cannot be written: {error.strerror or error}. Free some space, and simulate again."
+        ) from error
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .simulated_cells import PIXEL_SIZE_UM
+from sslprofiler_core.plates.simulated_cells import PIXEL_SIZE_UM
 
 _NAMESPACE = "http://www.perkinelmer.com/PEHH/HarmonyV5"
 _LENS = "WPlan_Apochromat_20x/1.0_70mm"

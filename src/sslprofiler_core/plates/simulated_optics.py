@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from .simulated_cells import PIXEL_SIZE_UM, Cells
+from sslprofiler_core.plates.simulated_cells import PIXEL_SIZE_UM, Cells
 
 Floats = NDArray[np.float32]
 
@@ -254,7 +254,9 @@ def render_site(rng: np.random.Generator, cells: Cells, optics: Optics, size: in
     reticulum = np.clip(1.0 + t["er_grain"] * (0.8 * grain + 0.9 * network), 0.1, None)
     rim = np.exp(-((inside_px / 1.3) ** 2)) * body
     er = t["er"] * (
-        filled * cytoplasm * (0.16 + 0.9 * np.exp(-away_px / t["er_reach"])) * reticulum + 0.42 * nucleus * (1.0 + 0.08 * grain) + 0.10 * rim
+        filled * cytoplasm * (0.16 + 0.9 * np.exp(-away_px / t["er_reach"])) * reticulum
+        + 0.42 * nucleus * (1.0 + 0.08 * grain)
+        + 0.10 * rim
     )
 
     cytosol = cytoplasm * filled * (0.12 + 0.6 * np.exp(-away_px / 7.0)) * (1.0 + 0.10 * grain2 + 0.12 * patches)
@@ -263,7 +265,7 @@ def render_site(rng: np.random.Generator, cells: Cells, optics: Optics, size: in
     # Actin: stress fibres run along the cell's long axis, bundled by a slow field.
     ca, sa = np.append(np.cos(cells.angle), np.float32(1))[owner], np.append(np.sin(cells.angle), np.float32(0))[owner]
     across = (grid[:, None] * ca - grid[None, :] * sa) + 2.2 * warp_x
-    fibres = np.clip(np.sin(across * 1.45 + phases_of(phases, owner)), 0.0, 1.0) ** 2
+    fibres = np.clip(np.sin(across * 1.45 + _own_phase(phases, owner)), 0.0, 1.0) ** 2
     fibres *= np.clip(0.6 + 0.6 * patches2, 0.0, 2.0)
     cortex = np.exp(-(((edge_px - 1.2) / 1.6) ** 2))
     agp = (
@@ -322,7 +324,7 @@ _PIXEL_TRAITS = frozenset(
 )
 
 
-def phases_of(phases: Floats, owner: NDArray[np.intp]) -> Floats:
+def _own_phase(phases: Floats, owner: NDArray[np.intp]) -> Floats:
     """Give each pixel its owner's own phase, so that fibres of neighbours do not line up."""
     return np.append(phases[:, 0], np.float32(0.0))[owner]
 
