@@ -8,6 +8,7 @@ __getattr__, __dir__ = attach(
     __name__,
     {
         "alignment": ["align", "align_plates"],
+        "handmade": ["feature_names", "intensity_features", "texture_features"],
         "merging": ["SiteCountWarning", "merge_granularities", "merge_sites"],
         "profile": ["profile_sites"],
         "tables": [
