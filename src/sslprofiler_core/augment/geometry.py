@@ -8,6 +8,7 @@ over 2^k x 2^k pixels, since bilinear points alone would alias. Outside the site
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,19 @@ _SHRINK = 1.5  # sampling step, in pixels of the level, above which the next lev
 _REACH = 7.0  # elastic deviations that a window is widened by: a field exceeds them once in 10^9 views
 
 
+class Window(NamedTuple):
+    """What a view needs of its site, in site pixels."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+    rows: int  # of the window, filled up to whole level pixels
+    columns: int
+    level: int  # k of the 2^k average
+    exact: bool  # the view is the window itself: no sampling
+
+
 @dataclass(frozen=True)
 class Placement:
     """A batch's views placed in their sites, on the host."""
@@ -31,6 +45,13 @@ class Placement:
     exact_B: NDArray[np.bool_]  # the view is the window itself: no sampling
     padded_B2: NDArray[np.int64]  # the window's rows and columns filled up to whole level pixels
     affine_B23: NDArray[np.float64]  # (column, row, 1) from the view's centre, in view sides -> grid_sample's (x, y)
+
+    def window(self, number: int) -> Window:
+        """Return one view's window as plain numbers."""
+        top, left, bottom, right = self.window_B4[number].tolist()
+        rows, columns = self.padded_B2[number].tolist()
+        level, exact = int(self.level_B[number]), bool(self.exact_B[number])
+        return Window(top, left, bottom, right, rows, columns, level, exact)
 
 
 def place_views(drawn: Drawn, shapes_B2: NDArray[np.float64], size: int, elastic_deviation: float) -> Placement:
@@ -166,12 +187,13 @@ def _fields(
     return down_bSR[:, None] @ z @ across_bSR.mT[:, None]
 
 
-def fold_back(planes_2SS: Tensor, window_4: NDArray[np.int64], padded_2: NDArray[np.int64]) -> None:
+def fold_back(planes_2SS: Tensor, window: Window) -> None:
     """Reflect a view's grid at the window's edges, in place, where padding has moved an end away from the site's."""
-    for plane_SS, extent, padded in zip(planes_2SS, (window_4[2:] - window_4[:2])[::-1], padded_2[::-1], strict=True):
+    extents = (window.right - window.left, window.columns), (window.bottom - window.top, window.rows)
+    for number, (extent, padded) in enumerate(extents):
         if padded != extent:
-            pixel_SS = plane_SS.add_(1.0).mul_(float(padded) / 2.0).remainder_(2.0 * float(extent))
-            pixel_SS.sub_(float(extent)).abs_().neg_().add_(float(extent)).mul_(2.0 / float(padded)).sub_(1.0)
+            pixel_SS = planes_2SS[number].add_(1.0).mul_(padded / 2.0).remainder_(2.0 * extent)
+            pixel_SS.sub_(extent).abs_().neg_().add_(extent).mul_(2.0 / padded).sub_(1.0)
 
 
 def average(images_CHW: Tensor, level: int) -> Tensor:

@@ -22,12 +22,23 @@ from torch import Tensor
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.keys import Keys, fold
 
-_MIX1 = 0x7FEB352D
-_MIX2 = 0x846CA68B - 2**32
 _FINEST = 64  # grid points a photon on the last grid: the rest's rate is below 1 / 64
 _COARSE = 256  # steps of a grid that another one refines
-_CHUNK = {"cpu": 1 << 15}  # pixels at a time: a CPU's in cache, a GPU's enough to fill it
+_CHUNK = {"cpu": 1 << 16}  # pixels at a time: a CPU's in cache, a GPU's enough to fill it
 _CHUNK_ELSEWHERE = 1 << 22
+
+
+def _constant(value: int) -> Tensor:
+    # A Python number would be wrapped and cast anew by every operation, which costs as much as a chunk's arithmetic.
+    return torch.tensor(value, dtype=torch.int32)
+
+
+_MIX1 = _constant(0x7FEB352D)
+_MIX2 = _constant(0x846CA68B - 2**32)
+_BY16, _LOW16 = _constant(16), _constant(0xFFFF)
+_BY15, _LOW17 = _constant(15), _constant(0x1FFFF)
+_BY8, _LOW24 = _constant(8), _constant(0xFFFFFF)
+_LOW31 = _constant(0x7FFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,10 @@ class _Grid:
 
     steps: int
     step: float
-    bits: int  # of a random word that choose the column; the others decide between it and its alias
+    column_bits: Tensor  # of a random word that choose the column; the others decide between it and its alias
+    column_mask: Tensor
+    fraction_bits: Tensor
+    fraction_mask: Tensor
     first_G: Tensor | None  # count of a level's first column; None when all are 0
     threshold: Tensor  # (levels * columns,) int32
     jump: Tensor  # (levels * columns,) int32: alias's count minus the column's own
@@ -102,27 +116,21 @@ def noise_(images_BCHW: Tensor, shot: float, dark: float, read: float, keys_B: K
         torch.from_numpy(_salts(keys_B, purpose)).to(images_BCHW.device)
         for purpose in (*(f"grid {number}" for number in range(len(grids))), "rest", "radius", "angle")
     ]
-    half = (pixels + 1) // 2
+    # Pixels i and i + half share a pair of normals, so they are worked on together; an odd last pixel goes alone.
+    half = pixels // 2
     chunk = _CHUNK.get(images_BCHW.device.type, _CHUNK_ELSEWHERE)
-    for rows, columns in _chunks(batch, half, chunk // 2):
-        # Pixels i and i + half share a pair of normals, so they are worked on together.
-        index_N = torch.arange(columns.start, columns.stop, dtype=torch.int32, device=images_BCHW.device)
-        second = slice(columns.start + half, min(columns.stop + half, pixels))
-        radius_BN, angle_BN = (_words(index_N, salt[:, rows]) for salt in salts[-2:])
-        uniform_BN = (
-            (radius_BN.bitwise_right_shift_(8).bitwise_and_(0xFFFFFF).to(torch.float32)).add_(0.5).mul_(2.0**-24)
-        )
-        length_BN = uniform_BN.log_().mul_(-2.0 * read * read).sqrt_()
-        turn_BN = angle_BN.to(torch.float32).mul_(2.0 * math.pi * 2.0**-32)
-        for part, wave_BN in ((columns, turn_BN.cos()), (second, turn_BN.sin())):
-            width = part.stop - part.start
-            if width <= 0:
-                continue
-            here_BN = flat_BN[rows, part]
-            photons_BN = _poisson(here_BN, index_N[:width] + (part.start - columns.start), salts, grids, rows)
-            noise_BN = wave_BN.mul_(length_BN)[:, :width].add_(dark)
-            torch.add(noise_BN, photons_BN, alpha=shot, out=here_BN)
-            here_BN.clamp_(0.0, 1.0)
+    index_N = torch.arange(pixels, dtype=torch.int32, device=images_BCHW.device)
+    parts = [(flat_BN[:, : 2 * half].view(batch, 2, half), index_N[: 2 * half].view(2, half))] if half else []
+    if pixels % 2:
+        parts.append((flat_BN[:, None, -1:], index_N[None, -1:]))
+    for part_BPN, index_PN in parts:
+        for rows, columns in _chunks(batch, part_BPN.shape[2], chunk // 2):
+            here_BPN, here_index_PN = part_BPN[rows, :, columns], index_PN[:, columns]
+            salts_here = [salt[:, rows] for salt in salts]
+            photons_BPN = _poisson(here_BPN, here_index_PN, salts_here, grids)
+            noise_BPN = _gaussian(here_index_PN, salts_here[-2:], read, dark)
+            torch.add(noise_BPN, photons_BPN, alpha=shot, out=here_BPN)
+            here_BPN.clamp_(0.0, 1.0)
     return images_BCHW
 
 
@@ -137,48 +145,61 @@ def _chunks(rows: int, columns: int, size: int) -> Iterator[tuple[slice, slice]]
 def _salts(keys_B: Keys, purpose: str) -> NDArray[np.int32]:
     """Derive a stream's constants: (3, B, 1) int32: odd multiplier, offset, inner key."""
     words = fold(fold(np.asarray(keys_B, np.int64), purpose)[:, None], np.arange(2, dtype=np.int64)).view(np.int32)
-    salts = np.ascontiguousarray(words[:, :3].T)[..., None]
+    salts = np.ascontiguousarray(words[:, :3].T)[..., None, None]
     salts[0] |= 1
     return salts
 
 
-def _words(index_N: Tensor, salts_3B1: Tensor) -> Tensor:
-    """Hash pixel indices to 32 random bits: (B, N) int32."""
-    x = (index_N * salts_3B1[0]).add_(salts_3B1[1])
-    x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF)).mul_(_MIX1)
-    x.bitwise_xor_((x >> 15).bitwise_and_(0x1FFFF)).bitwise_xor_(salts_3B1[2]).mul_(_MIX2)
-    return x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF))
+def _words(index_PN: Tensor, salts_3B11: Tensor) -> Tensor:
+    """Hash pixel indices to 32 random bits: (B, P, N) int32."""
+    x = (index_PN * salts_3B11[0]).add_(salts_3B11[1])
+    y = torch.bitwise_right_shift(x, _BY16).bitwise_and_(_LOW16)
+    x.bitwise_xor_(y).mul_(_MIX1)
+    torch.bitwise_right_shift(x, _BY15, out=y).bitwise_and_(_LOW17)
+    x.bitwise_xor_(y).bitwise_xor_(salts_3B11[2]).mul_(_MIX2)
+    torch.bitwise_right_shift(x, _BY16, out=y).bitwise_and_(_LOW16)
+    return x.bitwise_xor_(y)
 
 
-def _poisson(
-    images_BN: Tensor, index_N: Tensor, salts: Sequence[Tensor], grids: Sequence[_Grid], rows: slice
-) -> Tensor:
-    """Draw Poisson counts for images in [0, 1], whose 1 is the first grid's range: (B, N) float32."""
-    rest_BN, counts_BN = images_BN, None
+def _gaussian(index_PN: Tensor, salts: Sequence[Tensor], deviation: float, mean: float) -> Tensor:
+    """Draw normals by Box and Muller: (B, P, N) float32, with P the cosine or both waves of a pair."""
+    radius_BN, turn_BN = (_words(index_PN[:1], salt)[:, 0] for salt in salts)
+    radius_BN = radius_BN.bitwise_right_shift_(_BY8).bitwise_and_(_LOW24).to(torch.float32)
+    radius_BN.add_(0.5).mul_(2.0**-24).log_().mul_(-2.0 * deviation * deviation).sqrt_()
+    turn_BN = turn_BN.to(torch.float32).mul_(2.0 * math.pi * 2.0**-32)
+    waves = [turn_BN.cos(), turn_BN.sin()][: len(index_PN)]
+    return torch.stack([wave_BN.mul_(radius_BN) for wave_BN in waves], dim=1).add_(mean)
+
+
+def _poisson(images_BPN: Tensor, index_PN: Tensor, salts: Sequence[Tensor], grids: Sequence[_Grid]) -> Tensor:
+    """Draw Poisson counts for images in [0, 1], whose 1 is the first grid's range: (B, P, N) float32."""
+    rest_BPN, counts_BPN = images_BPN, None
     for grid, salt in zip(grids, salts, strict=False):
-        scaled_BN = rest_BN * grid.steps
-        level_BN = scaled_BN.to(torch.int32)
-        rest_BN = scaled_BN.sub_(level_BN)
-        word_BN = _words(index_N, salt[:, rows])
-        column_BN = (word_BN >> (32 - grid.bits)).bitwise_and_((1 << grid.bits) - 1)
-        cell_N = (level_BN << grid.bits).add_(column_BN).view(-1)
-        threshold_BN = grid.threshold.index_select(0, cell_N).view_as(level_BN)
-        jump_BN = grid.jump.index_select(0, cell_N).view_as(level_BN)
-        word_BN.bitwise_and_((1 << (32 - grid.bits)) - 1)
-        column_BN.add_(word_BN.ge_(threshold_BN).mul_(jump_BN))
+        scaled_BPN = rest_BPN * grid.steps
+        level_BPN = scaled_BPN.to(torch.int32)
+        rest_BPN = scaled_BPN.sub_(level_BPN)
+        word_BPN = _words(index_PN, salt)
+        column_BPN = torch.bitwise_right_shift(word_BPN, grid.fraction_bits).bitwise_and_(grid.column_mask)
         if grid.first_G is not None:
-            column_BN.add_(grid.first_G.index_select(0, level_BN.view(-1)).view_as(level_BN))
-        counts_BN = column_BN if counts_BN is None else counts_BN.add_(column_BN)
+            first_BPN = grid.first_G.index_select(0, level_BPN.view(-1)).view_as(level_BPN)
+        cell_BPN = level_BPN.bitwise_left_shift_(grid.column_bits).add_(column_BPN)
+        threshold_BPN = grid.threshold.index_select(0, cell_BPN.view(-1)).view_as(level_BPN)
+        jump_BPN = grid.jump.index_select(0, cell_BPN.view(-1)).view_as(level_BPN)
+        column_BPN.addcmul_(word_BPN.bitwise_and_(grid.fraction_mask).ge_(threshold_BPN), jump_BPN)
+        if grid.first_G is not None:
+            column_BPN.add_(first_BPN)
+        counts_BPN = column_BPN if counts_BPN is None else counts_BPN.add_(column_BPN)
 
     # What is left is a rate below 1 / 64: P(n > 0), P(n > 1), P(n > 2) by their series, to 1e-8.
-    rate_BN = rest_BN.mul_(grids[-1].step)
-    uniform_BN = _words(index_N, salts[len(grids)][:, rows]).bitwise_and_(0x7FFFFFFF).to(torch.float32).mul_(2.0**-31)
-    square_BN = rate_BN * rate_BN
-    cube_BN = square_BN * rate_BN
-    rate_BN.sub_(square_BN, alpha=0.5).add_(cube_BN, alpha=1.0 / 6.0)
-    square_BN.mul_(0.5).sub_(cube_BN, alpha=1.0 / 3.0)
-    photons_BN = rate_BN.gt_(uniform_BN).add_(square_BN.gt_(uniform_BN)).add_(cube_BN.mul_(1.0 / 6.0).gt_(uniform_BN))
-    return photons_BN if counts_BN is None else photons_BN.add_(counts_BN)
+    rate_BPN = rest_BPN.mul_(grids[-1].step)
+    uniform_BPN = _words(index_PN, salts[len(grids)]).bitwise_and_(_LOW31).to(torch.float32).mul_(2.0**-31)
+    square_BPN = rate_BPN * rate_BPN
+    cube_BPN = square_BPN * rate_BPN
+    rate_BPN.sub_(square_BPN, alpha=0.5).add_(cube_BPN, alpha=1.0 / 6.0)
+    square_BPN.mul_(0.5).sub_(cube_BPN, alpha=1.0 / 3.0)
+    photons_BPN = rate_BPN.gt_(uniform_BPN).add_(square_BPN.gt_(uniform_BPN))
+    photons_BPN.add_(cube_BPN.mul_(1.0 / 6.0).gt_(uniform_BPN))
+    return photons_BPN if counts_BPN is None else photons_BPN.add_(counts_BPN)
 
 
 @functools.lru_cache(maxsize=16)
@@ -217,7 +238,10 @@ def _grid(reach: float, steps: int, ceiling: int, device: str) -> _Grid:
     return _Grid(
         steps=steps,
         step=reach / steps,
-        bits=bits,
+        column_bits=_constant(bits),
+        column_mask=_constant((1 << bits) - 1),
+        fraction_bits=_constant(32 - bits),
+        fraction_mask=_constant((1 << (32 - bits)) - 1),
         first_G=torch.from_numpy(first_G1[:, 0].astype(np.int32)).to(device) if first_G1.any() else None,
         threshold=torch.from_numpy(threshold_GK.reshape(-1)).to(device),
         jump=torch.from_numpy(jump_GK.reshape(-1)).to(device),

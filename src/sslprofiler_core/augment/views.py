@@ -15,7 +15,7 @@ from sslprofiler_core.recipes import AugmentRecipe
 
 from .draw import Drawn, whole
 from .elastic import deviation
-from .geometry import Placement, average, fold_back, grid_planes, place_views
+from .geometry import Window, average, fold_back, grid_planes, place_views
 from .intensity import jitter_, standardise_
 from .noise import noise_
 
@@ -124,8 +124,7 @@ def _render(
     with torch.autocast(device.type, enabled=False):
         placed = place_views(drawn, shapes_B2, size, deviation(recipe.elastic_alpha, recipe.elastic_sigma))
         scales = scales_BC2.to(device=device, dtype=torch.float32)
-        low_BC11 = scales[..., 0, None, None]
-        gain_BC11 = (1.0 / (scales[..., 1] - scales[..., 0]))[..., None, None]
+        scales_2BC11 = torch.stack([scales[..., 0], 1.0 / (scales[..., 1] - scales[..., 0])])[..., None, None]
         views_BCSS = torch.empty((len(sites), channels, size, size), dtype=torch.float32, device=device)
         chunk = _CHUNK.get(device.type, _CHUNK_ELSEWHERE)
         together = max(1, chunk // (channels * size * size))
@@ -135,50 +134,34 @@ def _render(
                 placed, drawn, shapes_B2, size, recipe.elastic_alpha, recipe.elastic_sigma, rows, device
             )
             for number in range(rows.start, rows.stop):
+                window = placed.window(number)
                 _sample(
-                    sites[number],
-                    low_BC11[number],
-                    gain_BC11[number],
-                    placed,
-                    number,
-                    planes[number - start],
-                    views_BCSS[number],
-                    chunk,
+                    sites[number], scales_2BC11[:, number], window, planes[number - start], views_BCSS[number], chunk
                 )
             _intensity(views_BCSS, rows, drawn, recipe)
     return views_BCSS
 
 
 def _sample(
-    site_CHW: Tensor,
-    low_C11: Tensor,
-    gain_C11: Tensor,
-    placed: Placement,
-    number: int,
-    planes_2SS: Tensor,
-    view_CSS: Tensor,
-    chunk: int,
+    site_CHW: Tensor, scale_2C11: Tensor, window: Window, planes_2SS: Tensor, view_CSS: Tensor, chunk: int
 ) -> None:
     """Scale a site's window to [0, 1] and sample it, as many channels at a time as a chunk holds."""
-    top, left, bottom, right = placed.window_B4[number].tolist()
-    level, exact = int(placed.level_B[number]), bool(placed.exact_B[number])
-    if not exact:
-        fold_back(planes_2SS, placed.window_B4[number], placed.padded_B2[number])
-    together = max(1, chunk // ((bottom - top) * (right - left)))
+    if not window.exact:
+        fold_back(planes_2SS, window)
+        grid_1SS2 = planes_2SS.permute(1, 2, 0)[None]
+    low_C11, gain_C11 = scale_2C11
+    together = max(1, chunk // ((window.bottom - window.top) * (window.right - window.left)))
     for first in range(0, len(site_CHW), together):
         part = slice(first, first + together)
-        window_CHW = site_CHW[part, top:bottom, left:right].to(torch.float32)
-        window_CHW = (window_CHW - low_C11[part]).mul_(gain_C11[part]).clamp_(0.0, 1.0)
-        if exact:
-            view_CSS[part] = window_CHW
-            continue
-        view_CSS[part] = functional.grid_sample(
-            average(window_CHW, level)[None],
-            planes_2SS.permute(1, 2, 0)[None],
-            mode="bilinear",
-            padding_mode="reflection",
-            align_corners=False,
-        )[0]
+        raw_CHW = site_CHW[part, window.top : window.bottom, window.left : window.right]
+        pixels_CHW = raw_CHW.to(torch.float32, copy=True).sub_(low_C11[part]).mul_(gain_C11[part]).clamp_(0.0, 1.0)
+        if window.exact:
+            view_CSS[part] = pixels_CHW
+        else:
+            level_1CHW = average(pixels_CHW, window.level)[None]
+            view_CSS[part] = functional.grid_sample(
+                level_1CHW, grid_1SS2, mode="bilinear", padding_mode="reflection", align_corners=False
+            )[0]
 
 
 def _intensity(views_BCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRecipe) -> None:
@@ -189,12 +172,10 @@ def _intensity(views_BCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRec
         jitter_(views_bCSS, torch.from_numpy(brightness_bC), torch.from_numpy(contrast_bC))
     views_bCSS.clamp_(0.0, 1.0)  # interpolation's rounding included
     noisy_b = np.flatnonzero(drawn.noise_B[rows])
-    strengths = recipe.noise_shot, recipe.noise_dark, recipe.noise_read
-    if len(noisy_b) == len(views_bCSS):
-        noise_(views_bCSS, *strengths, drawn.noise_keys_B[rows])
-    else:
-        for number in noisy_b:
-            noise_(views_bCSS[number : number + 1], *strengths, drawn.noise_keys_B[rows][number : number + 1])
+    if len(noisy_b):
+        strengths = recipe.noise_shot, recipe.noise_dark, recipe.noise_read
+        where_b = torch.from_numpy(noisy_b).to(views_bCSS.device)
+        views_bCSS[where_b] = noise_(views_bCSS[where_b], *strengths, drawn.noise_keys_B[rows][noisy_b])
     if recipe.standardise:
         standardise_(views_bCSS)
 
