@@ -38,7 +38,8 @@ from sslprofiler_core.plates.simulated_cells import (
     site_traits,
 )
 from sslprofiler_core.plates.simulated_harmony import harmony_head, harmony_xml
-from sslprofiler_core.plates.simulated_optics import CHANNELS, Optics, render_site
+from sslprofiler_core.plates.simulated_optics import CHANNELS, Optics, expose
+from sslprofiler_core.plates.simulated_structures import paint
 from sslprofiler_core.progress import progress_bar
 
 ROWS, COLUMNS = 16, 24
@@ -190,9 +191,9 @@ def simulate_site(seed: int, plate: int, well: MappedWell, site: int, size: int)
         shading_CHW=(1.0 + np.tensordot(shared.shading_C3, basis, 1)).astype(np.float32),
         focus_px=focus,
         defocus_um=defocus,
-        debris=site_traits(population)["debris"],
     )
-    return render_site(rng, cells, optics, size)
+    stains, phase, uneven = paint(rng, cells, site_traits(population)["debris"], size)
+    return expose(rng, optics, stains, phase, uneven)
 
 
 def _file_name(well: MappedWell, site: int, channel: int) -> str:
