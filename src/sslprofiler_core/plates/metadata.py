@@ -55,7 +55,7 @@ def load_metadata(path: Path | str, plates: Sequence[str] | Sequence[Plate] | No
     rows = _well_rows(tables, of_plates, wanted, warnings)
     if wanted is not None:
         rows = rows[rows[PLATE].isin(wanted)]
-        _refuse_unknown(Path(path), tables, of_plates, rows, wanted, opened, warnings)
+        _refuse_unknown(Path(path), tables, of_plates, rows, wanted, warnings)
     rows = _add_imaged(rows, opened, bool(tables.wells or tables.maps), warnings)
     if rows.empty:
         raise UserError(f"{path} names no wells ({tables.names}). Add a plate map with a column well_position.")
@@ -119,13 +119,12 @@ def _refuse_unknown(
     of_plates: pd.DataFrame,
     rows: pd.DataFrame,
     wanted: list[str],
-    opened: dict[str, tuple[str, ...]],
     warnings: list[str],
 ) -> None:
     """Find the plates that no table says anything about: an error when it is all of them, else a warning each."""
     covered = set(rows[PLATE])
     if not (tables.wells or tables.maps):
-        covered |= set(of_plates[PLATE]) & set(opened)
+        covered |= set(of_plates[PLATE])
     reasons = []
     for name in dict.fromkeys(wanted):
         if name in covered:
@@ -180,7 +179,8 @@ def _finish(rows: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
         rows[CONTROL] = rows.get(CONTROL, absent).mask(lambda control: control.isna() & dmso, "negcon")
     first = [PLATE, WELL, COMPOUND, CELL_TYPE]
     rows = rows[[*first, *(column for column in rows.columns if column not in first)]]
-    order = sorted(range(len(rows)), key=lambda i: (rows[PLATE].iloc[i], well_position(rows[WELL].iloc[i]) or (0, 0)))
+    places = [(plate, well_position(well)) for plate, well in zip(rows[PLATE], rows[WELL], strict=True)]
+    order = sorted(range(len(rows)), key=places.__getitem__)
     result = rows.iloc[order].reset_index(drop=True).astype("str" if pd.__version__ >= "3" else object)
     result.attrs["warnings"] = warnings
     return result

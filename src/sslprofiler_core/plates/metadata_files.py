@@ -108,26 +108,31 @@ def _read_table(path: Path) -> Table:
             dtype=str,
             keep_default_na=False,
             encoding="utf-8-sig",
-            usecols=_columns_to_read(first, separator),
+            usecols=_columns_to_read(first, separator, path),
         )
     except FileNotFoundError as error:
         raise UserError(f"There is no metadata file or folder {path}. Check the path.") from error
     except (OSError, ValueError) as error:
         raise UserError(f"Cannot read the metadata file {path}: {error}. {_EXPECTED}") from error
     frame.columns = pd.Index([_NAMES.get(name) or _prefixed(name) for name in map(str.strip, frame.columns)])
-    if frame.columns.has_duplicates:
-        double = frame.columns[frame.columns.duplicated()][0]
-        raise UserError(f"{path} has two columns for {double}. Keep one of them.")
     frame = frame.apply(lambda column: column.str.strip())
     if WELL in frame:
         frame[WELL] = [_well(name, path) for name in frame[WELL]]
     return Table(path, frame)
 
 
-def _columns_to_read(header: str, separator: str) -> list[str] | None:
+def _columns_to_read(header: str, separator: str, path: Path) -> list[str] | None:
     """Only ``Metadata_`` columns where there are some: the rest are features, 904 of them in a profile table."""
     names = [name.strip('"') for name in header.rstrip("\r\n").split(separator)]
-    return [name for name in names if name.strip().startswith("Metadata_")] or None
+    kept = [name for name in names if name.strip().startswith("Metadata_")] or names
+    _refuse_doubles([_NAMES.get(name) or _prefixed(name) for name in map(str.strip, kept)], path)
+    return None if kept is names else kept
+
+
+def _refuse_doubles(names: list[str], path: Path) -> None:
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise UserError(f"{path} has two columns for {name}. Keep one of them.")
 
 
 def _prefixed(name: str) -> str:

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates import measure_scale, open_plates, tile_plate
+from sslprofiler_core.plates.intensity import percentiles_of, sample_sites
+
+from .conftest import MakePlate, phenix_name, write_plane
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    hnp.arrays(np.uint16, st.integers(1, 200)),
+    st.lists(st.floats(0, 100), min_size=1, max_size=4),
+)
+def test_percentiles_of_a_histogram_are_numpys(values: np.ndarray, percentiles: list[float]) -> None:
+    histogram = np.bincount(values, minlength=65536)
+    expected = np.percentile(values.astype(np.float64), percentiles)
+    np.testing.assert_allclose(percentiles_of(histogram, percentiles), expected, rtol=1e-9, atol=1e-6)
+
+
+def test_the_scale_of_real_plates_is_numpys_over_all_their_pixels(cpjump1: Path) -> None:
+    plates = open_plates([cpjump1 / "images"])[1:2]
+    scale = measure_scale(plates, channels=["Alexa 647", "Brightfield"])
+    assert list(scale) == ["BR00117012"]
+    assert list(scale["BR00117012"]) == ["Alexa 647", "Brightfield"]
+    for name, index in (("Alexa 647", 0), ("Brightfield", 7)):
+        pixels = np.concatenate([tifffile.imread(site.paths[index]).ravel() for site in plates[0].sites])
+        expected = np.percentile(pixels.astype(np.float64), (0.1, 99.9))
+        np.testing.assert_allclose(scale["BR00117012"][name], expected, rtol=1e-9)
+
+
+def test_pseudo_sites_have_the_scale_of_their_sites(make_plate: MakePlate) -> None:
+    plates = open_plates([make_plate()])
+    tiled = [tile_plate(plate, 3) for plate in plates]
+    assert measure_scale(tiled, sites=2) == measure_scale(plates, sites=2)
+
+
+def test_a_constant_channel_gets_a_width_of_one(make_plate: MakePlate) -> None:
+    root = make_plate(wells=[(1, 1)], sites=1)
+    write_plane(root / phenix_name(1, 1, 1, 1), np.full((12, 10), 70, np.uint16))
+    assert measure_scale(open_plates([root]))["P1"]["DNA"] == (70.0, 71.0)
+
+
+def test_8_bit_images_are_measured_in_their_own_units(make_plate: MakePlate) -> None:
+    scale = measure_scale(open_plates([make_plate(dtype=np.uint8, wells=[(1, 1)], sites=1)]), percentiles=(0, 100))
+    assert scale["P1"]["DNA"] == (112.0, 113.0)
+
+
+def test_the_sample_depends_on_seed_and_plate_alone(make_plate: MakePlate) -> None:
+    (plate,) = open_plates([make_plate(wells=[(1, c) for c in range(1, 13)], sites=3)])
+    sampled = sample_sites(plate, 8, seed=0)
+    assert len(set(sampled)) == 8
+    assert sampled == sample_sites(plate, 8, seed=0)
+    assert sampled != sample_sites(plate, 8, seed=1)
+    assert sampled != sample_sites(replace(plate, name="P2"), 8, seed=0)
+    assert len(sample_sites(plate, 1000, seed=0)) == 36
+
+
+def test_nothing_is_left_out_in_silence(make_plate: MakePlate) -> None:
+    root = make_plate()
+    path = root / phenix_name(1, 1, 1, 2)
+    path.write_text("broken")
+    plates = open_plates([root])
+    with pytest.raises(UserError, match=path.name):
+        measure_scale(plates)
+    with pytest.raises(UserError, match="no channel 'Actin'"):
+        measure_scale(plates, channels=["Actin"])
+    with pytest.raises(UserError, match="no complete site"):
+        measure_scale([replace(plates[0], sites=())])
+    assert measure_scale(plates, channels=["DNA"], progress=True)["P1"].keys() == {"DNA"}
