@@ -181,6 +181,8 @@ def _finish(rows: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
     rows = rows[[*first, *(column for column in rows.columns if column not in first)]]
     places = [(plate, well_position(well)) for plate, well in zip(rows[PLATE], rows[WELL], strict=True)]
     order = sorted(range(len(rows)), key=places.__getitem__)
-    result = rows.iloc[order].reset_index(drop=True).astype("str" if pd.__version__ >= "3" else object)
+    result = rows.iloc[order].reset_index(drop=True)
+    if int(pd.__version__.partition(".")[0]) >= 3:  # before, "str" turned NaN into text
+        result = result.astype("str")
     result.attrs["warnings"] = warnings
     return result
