@@ -91,7 +91,7 @@ def test_toml_and_csv_name_channels_and_give_groups(make_plate: MakePlate, tmp_p
     toml, table = tmp_path / "channels.toml", tmp_path / "channels.csv"
     toml.write_text('[1]\nname = "Nuclei"\ngroup = "fluorescence"\n[3]\ngroup = "brightfield"\n')
     table.write_text("number,name,group\n1,Nuclei,Fluorescence\n3,,brightfield\n")
-    assert read_channel_names(toml).given == read_channel_names(table).given
+    assert read_channel_names(str(toml)).given == read_channel_names(table).given
     root = make_plate(records=None)
     for file in (toml, table):
         (opened,) = open_plates([root], channels=file)

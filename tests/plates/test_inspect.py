@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from sslprofiler_core.plates import format_report, inspect_plates
+from sslprofiler_core.plates import format_inspection, inspect_plates
 
 from .conftest import MakePlate, phenix_name
 
@@ -60,7 +60,7 @@ def test_a_deleted_a_truncated_and_a_text_plane_are_each_named(cpjump1: Path, tm
     assert "not a TIFF" in problems[str(text)]
     assert [plate["complete_sites"] for plate in report["plates"]] == [0, 2, 1]
     assert all(len(channel["percentiles"]) == 3 for plate in report["plates"] for channel in plate["channels"][3:7])
-    printed = format_report(report)
+    printed = format_inspection(report)
     assert all(str(path) in printed for path in (deleted, truncated, text))
 
 
@@ -101,7 +101,7 @@ def test_unequal_wells_are_counted(make_plate: MakePlate) -> None:
     report = inspect_plates([root])
     assert report["plates"][0]["sites_per_well"] == {"2": 1, "3": 1}
     assert report["gaps"] == []
-    assert "2 to 3" in format_report(report)
+    assert "2 to 3" in format_inspection(report)
 
 
 def test_the_sample_changes_percentiles_alone(make_plate: MakePlate) -> None:
@@ -118,7 +118,7 @@ def test_notes_say_what_the_metadata_lacks(make_plate: MakePlate, tmp_path: Path
     report = inspect_plates([make_plate()], metadata=path)
     assert report["plates"][0]["metadata"]["wells_without_compound"] == 1
     assert "B03" in report["notes"][0]
-    assert report["notes"][0] in format_report(report)
+    assert report["notes"][0] in format_inspection(report)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from sslprofiler_core.plates import format_report, inspect_plates
+from sslprofiler_core.plates import format_inspection, inspect_plates
 
 from .conftest import RECORDS, MakePlate
 
 
 def test_a_report_is_aligned_text(make_plate: MakePlate) -> None:
     make_plate("A_plate_with_a_long_name", sites=1)
-    text = format_report(inspect_plates([make_plate("P2", sites=12).parent]))
+    text = format_inspection(inspect_plates([make_plate("P2", sites=12).parent]))
     assert text.splitlines()[0] == "2 plates, 4 wells, 26 sites, 3 channels, 78 planes, 0 gaps"
     assert all(line == line.rstrip() and line.isascii() for line in text.splitlines())
     plates, channels = text.split("\n\n")[1:]
@@ -24,13 +24,13 @@ def test_a_report_is_aligned_text(make_plate: MakePlate) -> None:
 
 def test_one_of_a_thing_is_singular(make_plate: MakePlate) -> None:
     report = inspect_plates([make_plate(wells=[(1, 1)], sites=1, channels=[1], records=RECORDS[:1])])
-    assert format_report(report).startswith("1 plate, 1 well, 1 site, 1 channel, 1 plane, 0 gaps")
+    assert format_inspection(report).startswith("1 plate, 1 well, 1 site, 1 channel, 1 plane, 0 gaps")
 
 
 def test_plates_with_different_channels_have_tables_of_their_own(make_plate: MakePlate) -> None:
     make_plate("P1")
     make_plate("P2")
-    text = format_report(inspect_plates([make_plate("P3", channels=(1, 2), records=RECORDS[:2]).parent]))
+    text = format_inspection(inspect_plates([make_plate("P3", channels=(1, 2), records=RECORDS[:2]).parent]))
     assert "Channels of P1, P2\n" in text
     assert "Channels of P3\n" in text
 
@@ -39,7 +39,7 @@ def test_twenty_gaps_are_shown_and_the_others_counted(make_plate: MakePlate) -> 
     root = make_plate()
     for i in range(25):
         (root / f"stray{i:02d}.tif").touch()
-    text = format_report(inspect_plates([root]))
+    text = format_inspection(inspect_plates([root]))
     assert "stray19.tif" in text
     assert "stray20.tif" not in text
     assert text.endswith("... and 5 more; --json lists all")
@@ -49,5 +49,5 @@ def test_a_plate_that_could_not_be_read_is_in_the_table(make_plate: MakePlate) -
     root = make_plate()
     for path in root.iterdir():
         path.write_text("broken")
-    row = format_report(inspect_plates([root])).split("\n\n")[1].splitlines()[2]
+    row = format_inspection(inspect_plates([root])).split("\n\n")[1].splitlines()[2]
     assert row.split() == ["P1", "phenix", "2", "4", "0", "2", "?", "?", "?", "12"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .metadata import load_metadata
     from .open import open_plates
     from .reading import read_plane, read_site, tile_plate
-    from .report import format_report
+    from .report import format_inspection
     from .simulated import simulate_plates
     from .types import Channel, Gap, Plate, Site, well_name, well_position
 
@@ -23,7 +23,7 @@ __all__ = [
     "IntensityScale",
     "Plate",
     "Site",
-    "format_report",
+    "format_inspection",
     "inspect_plates",
     "load_metadata",
     "measure_scale",
@@ -47,7 +47,7 @@ __getattr__, __dir__ = attach(
         "metadata": ["load_metadata"],
         "open": ["open_plates"],
         "reading": ["read_plane", "read_site", "tile_plate"],
-        "report": ["format_report"],
+        "report": ["format_inspection"],
         "simulated": ["simulate_plates"],
         "types": ["Channel", "Gap", "Plate", "Site", "well_name", "well_position"],
     },

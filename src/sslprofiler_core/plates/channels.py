@@ -39,7 +39,7 @@ class ChannelNames:
             )
 
 
-def read_channel_names(channels: Mapping[int, str] | Path | None) -> ChannelNames:
+def read_channel_names(channels: Mapping[int, str] | Path | str | None) -> ChannelNames:
     """Read what the user calls the channels.
 
     Parameters
@@ -55,6 +55,8 @@ def read_channel_names(channels: Mapping[int, str] | Path | None) -> ChannelName
     """
     if channels is None:
         return ChannelNames({}, "")
+    if isinstance(channels, str):
+        channels = Path(channels)
     if not isinstance(channels, Path):
         return ChannelNames({number: (name, None) for number, name in channels.items()}, "The channel mapping")
     try:

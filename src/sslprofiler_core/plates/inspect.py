@@ -23,8 +23,8 @@ PERCENTILES = (0.1, 50.0, 99.9)
 def inspect_plates(
     paths: Sequence[Path | str],
     *,
-    channels: Mapping[int, str] | Path | None = None,
-    metadata: Path | None = None,
+    channels: Mapping[int, str] | Path | str | None = None,
+    metadata: Path | str | None = None,
     pixels: bool = False,
     sites: int = 16,
     seed: int = 0,
@@ -146,7 +146,7 @@ def _measure(index: PlateIndex, paths: Sequence[Path], keep: bool) -> NDArray[np
     return total
 
 
-def _add_metadata(reports: list[dict[str, Any]], plates: Sequence[Plate], path: Path) -> list[str]:
+def _add_metadata(reports: list[dict[str, Any]], plates: Sequence[Plate], path: Path | str) -> list[str]:
     from .metadata import load_metadata
 
     table = load_metadata(path, plates)

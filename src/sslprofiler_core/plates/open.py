@@ -84,7 +84,7 @@ class PlateIndex:
 def open_plates(
     paths: Sequence[Path | str],
     *,
-    channels: Mapping[int, str] | Path | None = None,
+    channels: Mapping[int, str] | Path | str | None = None,
     check: bool = False,
 ) -> list[Plate]:
     """Open every plate under some folders.
@@ -119,7 +119,7 @@ def open_plates(
 
 
 def index_plates(
-    paths: Sequence[Path | str], channels: Mapping[int, str] | Path | None = None
+    paths: Sequence[Path | str], channels: Mapping[int, str] | Path | str | None = None
 ) -> tuple[list[PlateIndex], list[Gap]]:
     """Do ``open_plates``'s work and keep the incomplete sites: what ``inspect`` reports on.
 

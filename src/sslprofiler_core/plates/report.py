@@ -8,7 +8,7 @@ from typing import Any
 _GAPS_SHOWN = 20
 
 
-def format_report(report: dict[str, Any]) -> str:
+def format_inspection(report: dict[str, Any]) -> str:
     """Print a report of ``inspect_plates`` as text.
 
     Channels that plates share are shown once; their percentiles are then ranges over the plates.
