@@ -53,7 +53,7 @@ def umap_panels(
 
     columns = min(columns, len(colour_by))
     rows = math.ceil(len(colour_by) / columns)
-    figure = Figure(figsize=(10.4 if columns > 1 else 5.2, 10.4 / columns * 1.15 * rows), layout="constrained")
+    figure = Figure(figsize=(10.4 if columns > 1 else 5.2, (4.0 if columns > 2 else 4.6) * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     size = float(np.clip(9000.0 / max(len(layout_W2), 1), 5.0, 40.0))
     for axes, (title, values) in zip(panels, colour_by.items(), strict=False):
@@ -72,8 +72,9 @@ def umap_panels(
 def _categories(
     axes: Axes, layout: Floats, values: NDArray[Any], size: float, shown: int, background: str | None
 ) -> None:
-    counts = pd.Series(values[values != background]).value_counts(sort=False).sort_index()
-    top = counts.sort_values(ascending=False, kind="stable").index[:shown].sort_values()
+    names = sorted(set(values[values != background]), key=_natural)
+    counts = pd.Series(values).value_counts().reindex(names)
+    top = sorted(counts.sort_values(ascending=False, kind="stable").index[:shown], key=_natural)
     rest = ~np.isin(values, [*top, background])
     if rest.any():
         label = f"{len(counts) - len(top)} others"
@@ -96,6 +97,11 @@ def _categories(
         columnspacing=0.8,
         fontsize=8,
     )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Order by which ``compound-2`` comes before ``compound-10``."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _colours(count: int) -> list[Any]:
