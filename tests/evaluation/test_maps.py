@@ -39,6 +39,7 @@ def test_heat_maps_share_a_scale() -> None:
     figure = plate_heat_maps(panels, label="cells")
     images = [axes.get_images()[0] for axes in figure.axes[:3]]
     assert {image.get_clim() for image in images} == {(0.0, 5.0)}
+    assert {image.get_array().shape for image in images} == {(2, 3)}  # one size of plate for all
     figure.savefig(io.BytesIO())
 
 

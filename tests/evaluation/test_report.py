@@ -72,8 +72,16 @@ def test_profiles_that_are_aligned_already_are_called_out(tmp_path: Path, capsys
 
 def test_without_controls_there_is_no_position_control(tmp_path: Path) -> None:
     page = evaluate(save(tmp_path / "w", wells(dmso=0)), tmp_path / "r", umap=False).read_text(encoding="utf-8")
-    assert "No position control" in page
+    assert "No position control" in page and "no score for k = 20" in page
     assert set(pd.read_csv(tmp_path / "r" / "metrics.csv").metric) == {"knn_accuracy"}
+
+
+def test_positions_that_hold_other_compounds_on_each_plate_give_nothing_away(tmp_path: Path) -> None:
+    table = wells(dmso=0)
+    shifted = [f"B{(i + plate) % 6 + 1:02d}" for plate in range(4) for i in range(6)]
+    metadata = table.metadata.assign(Metadata_Well=shifted)
+    path = save(tmp_path / "w", WellsTable(metadata, table.profiles, {}))
+    assert "positions do not give the labels away" in evaluate(path, tmp_path / "r", align=0.5, umap=False).read_text()
 
 
 def test_labels_and_controls_by_name(tmp_path: Path) -> None:

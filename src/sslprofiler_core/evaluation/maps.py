@@ -139,7 +139,8 @@ def plate_heat_maps(
     """
     from matplotlib.figure import Figure
 
-    grids = {title: plate_grid(wells, values) for title, (wells, values) in panels.items()}
+    size = plate_size([name for wells, _ in panels.values() for name in wells])
+    grids = {title: plate_grid(wells, values, size) for title, (wells, values) in panels.items()}
     columns = min(columns, len(grids))
     rows = math.ceil(len(grids) / columns)
     figure = Figure(figsize=(5.0 * columns + 0.6, 3.4 * rows), layout="constrained")
@@ -170,20 +171,26 @@ def plate_heat_maps(
     return figure
 
 
-def plate_grid(wells: Sequence[str], values: Floats) -> Floats:
-    """Mean of the values in each well of the smallest standard plate that holds them; NaN where there is no well.
+def plate_size(wells: Sequence[str]) -> tuple[int, int]:
+    """Rows and columns of the smallest standard plate that has these wells."""
+    places = [place for place in map(_well, wells) if place is not None]
+    tallest = max((row for row, _ in places), default=0)
+    widest = max((column for _, column in places), default=0)
+    return next(((h, w) for h, w in PLATES if tallest < h and widest < w), (tallest + 1, widest + 1))
+
+
+def plate_grid(wells: Sequence[str], values: Floats, size: tuple[int, int] | None = None) -> Floats:
+    """Mean of the values in each well: ``size``, or the smallest standard plate that has the wells; NaN for no value.
 
     Wells are named ``A01`` to ``AF48``; other names are passed over.
     """
-    found = [(_well(str(name)), value) for name, value in zip(wells, np.asarray(values, np.float64), strict=True)]
-    placed = [(place, value) for place, value in found if place is not None and np.isfinite(value)]
-    tallest = max((row for (row, _), _ in placed), default=0)
-    widest = max((column for (_, column), _ in placed), default=0)
-    height, width = next(((h, w) for h, w in PLATES if tallest < h and widest < w), (tallest + 1, widest + 1))
+    height, width = size or plate_size(wells)
     total, count = np.zeros((height, width)), np.zeros((height, width))
-    for (row, column), value in placed:
-        total[row, column] += value
-        count[row, column] += 1
+    for name, value in zip(wells, np.asarray(values, np.float64), strict=True):
+        place = _well(name)
+        if place is not None and np.isfinite(value):
+            total[place] += value
+            count[place] += 1
     grid: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return grid
 
