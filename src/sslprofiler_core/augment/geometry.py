@@ -104,18 +104,19 @@ def _window(
     shapes_B2: NDArray[np.float64],
     cell_B1: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Round a range outward to whole level pixels within the site, with what is reflected into it."""
-    below_B2, above_B2 = low_B2 < 0.0, high_B2 > shapes_B2
-    first_B2 = np.where(above_B2, np.minimum(low_B2, 2.0 * shapes_B2 - high_B2), low_B2)
-    last_B2 = np.where(below_B2, np.maximum(high_B2, -low_B2), high_B2)
+    """Round a range outward to whole level pixels within the site.
+
+    The range is symmetric about a point within the site, so what it reaches beyond an edge is the reflection of what
+    it holds already.
+    """
     extent_B2 = shapes_B2.astype(np.int64)
-    first, last = np.floor(first_B2).astype(np.int64), np.ceil(last_B2).astype(np.int64)
-    first, last = np.where(below_B2, 0, first), np.where(above_B2, extent_B2, last)
-    first, last = first.clip(0, extent_B2 - 1), last.clip(1, extent_B2)
-    # Whole level pixels: grow to where the site goes on; what then lacks is padded.
-    last = np.where(above_B2, last, np.minimum(last + -(last - first) % cell_B1, extent_B2))
-    first = np.where(below_B2, first, np.maximum(first - -(last - first) % cell_B1, 0))
-    return first, last
+    below_B2, above_B2 = low_B2 < 0.0, high_B2 > shapes_B2
+    first_B2 = np.floor(low_B2.clip(min=0.0)).astype(np.int64)
+    last_B2 = np.minimum(np.ceil(high_B2).astype(np.int64), extent_B2)
+    # From an edge that reflects, level pixels are counted inward; what then lacks to whole ones is padded.
+    last_B2 = np.where(above_B2, last_B2, np.minimum(last_B2 + (first_B2 - last_B2) % cell_B1, extent_B2))
+    first_B2 = np.where(below_B2, first_B2, np.maximum(first_B2 - (first_B2 - last_B2) % cell_B1, 0))
+    return first_B2, last_B2
 
 
 def grid_planes(

@@ -190,16 +190,21 @@ def _poisson(images_BPN: Tensor, index_PN: Tensor, salts: Sequence[Tensor], grid
             column_BPN.add_(first_BPN)
         counts_BPN = column_BPN if counts_BPN is None else counts_BPN.add_(column_BPN)
 
-    # What is left is a rate below 1 / 64: P(n > 0), P(n > 1), P(n > 2) by their series, to 1e-8.
-    rate_BPN = rest_BPN.mul_(grids[-1].step)
+    tails = _tails_(rest_BPN.mul_(grids[-1].step))
     uniform_BPN = _words(index_PN, salts[len(grids)]).bitwise_and_(_LOW31).to(torch.float32).mul_(2.0**-31)
-    square_BPN = rate_BPN * rate_BPN
-    cube_BPN = square_BPN * rate_BPN
-    rate_BPN.sub_(square_BPN, alpha=0.5).add_(cube_BPN, alpha=1.0 / 6.0)
-    square_BPN.mul_(0.5).sub_(cube_BPN, alpha=1.0 / 3.0)
-    photons_BPN = rate_BPN.gt_(uniform_BPN).add_(square_BPN.gt_(uniform_BPN))
-    photons_BPN.add_(cube_BPN.mul_(1.0 / 6.0).gt_(uniform_BPN))
+    photons_BPN = tails[0].gt_(uniform_BPN)
+    for tail_BPN in tails[1:]:
+        photons_BPN.add_(tail_BPN.gt_(uniform_BPN))
     return photons_BPN if counts_BPN is None else photons_BPN.add_(counts_BPN)
+
+
+def _tails_(rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return P(n > 0), P(n > 1) and P(n > 2) of Poisson counts at rates below 1 / 64 by their series, to 1e-8."""
+    square = rate * rate
+    cube = square * rate
+    rate.sub_(square, alpha=0.5).add_(cube, alpha=1.0 / 6.0)
+    square.mul_(0.5).sub_(cube, alpha=1.0 / 3.0)
+    return rate, square, cube.mul_(1.0 / 6.0)
 
 
 @functools.lru_cache(maxsize=16)

@@ -62,17 +62,9 @@ def render_views(
         Naming the sample: if a site is empty, not ``(C, H, W)``, or has negative or non-finite pixels; if scales do
         not fit its channels or do not ascend; if a crop is not within its site.
     """
-    _check_batch(sites, scales_BC2, drawn, names)
+    _check_batch(sites, scales_BC2, names)
+    _check_drawn(sites, drawn, names)
     shapes_B2 = np.array([site.shape[1:] for site in sites], np.float64)
-    outside_B = ((drawn.box_B4[:, :2] < -1e-6) | (drawn.box_B4[:, :2] + drawn.box_B4[:, 2:] > shapes_B2 + 1e-6)).any(1)
-    outside_B |= (drawn.box_B4[:, 2:] <= 0.0).any(1) | ~np.isfinite(drawn.box_B4).all(1)
-    for number in np.flatnonzero(outside_B).tolist():
-        top, left, height, width = drawn.box_B4[number]
-        rows, columns = sites[number].shape[1:]
-        raise UserError(
-            f"{_name(names, number)}: a crop of {height:g} x {width:g} px at row {top:g}, column {left:g} is not "
-            f"within the site of {rows} x {columns} px. Draw the crop for this site's size."
-        )
     return _render(sites, scales_BC2, drawn, shapes_B2, recipe, recipe.size)
 
 
@@ -104,10 +96,9 @@ def whole_sites(
     """
     if size < 1:
         raise UserError(f"Sites cannot be rendered at {size} px. Take a positive size.")
-    shapes_B2 = np.array([tuple(site.shape[-2:]) for site in sites], np.float64).reshape(-1, 2)
-    drawn = whole(shapes_B2, scales_BC2.shape[1] if scales_BC2.ndim == 3 else 0)
-    _check_batch(sites, scales_BC2, drawn, names)
-    return _render(sites, scales_BC2, drawn, shapes_B2, recipe, size)
+    _check_batch(sites, scales_BC2, names)
+    shapes_B2 = np.array([site.shape[1:] for site in sites], np.float64)
+    return _render(sites, scales_BC2, whole(shapes_B2, sites[0].shape[0]), shapes_B2, recipe, size)
 
 
 @torch.no_grad()
@@ -184,29 +175,44 @@ def _name(names: Sequence[str] | None, number: int) -> str:
     return names[number] if names is not None else f"Sample {number}"
 
 
-def _check_batch(sites: Sequence[Tensor], scales_BC2: Tensor, drawn: Drawn, names: Sequence[str] | None) -> None:
+def _check_batch(sites: Sequence[Tensor], scales_BC2: Tensor, names: Sequence[str] | None) -> None:
     if not sites:
         raise UserError("There is no site to render. Give at least one.")
-    if len(drawn) != len(sites) or len(scales_BC2) != len(sites):
-        raise UserError(
-            f"There are {len(sites)} sites, but parameters for {len(drawn)} and scales for {len(scales_BC2)}. "
-            "Give one of each a site."
-        )
-    channels = drawn.brightness_BC.shape[1]
+    if len(scales_BC2) != len(sites):
+        raise UserError(f"There are {len(sites)} sites, but scales for {len(scales_BC2)}. Give one a site.")
     for number, site in enumerate(sites):
         if site.ndim != 3 or not site.numel():
             raise UserError(
                 f"{_name(names, number)} has shape {tuple(site.shape)}. A site is (channels, height, width), none 0."
             )
-        if scales_BC2.shape[1:] != (site.shape[0], 2) or channels != site.shape[0]:
+        if scales_BC2.shape[1:] != (site.shape[0], 2):
             raise UserError(
-                f"{_name(names, number)} has {site.shape[0]} channels, its parameters {channels} and its scales have "
-                f"shape {tuple(scales_BC2.shape[1:])}. Give a low and a high for each channel."
+                f"{_name(names, number)} has {site.shape[0]} channels, but its intensity scale has shape "
+                f"{tuple(scales_BC2.shape[1:])}. Give a low and a high for each channel."
             )
         if site.dtype not in _INTEGERS and not site.dtype.is_floating_point:
             raise UserError(f"{_name(names, number)} has pixels of type {site.dtype}. Give integers or floats.")
     _check_scales(scales_BC2, names)
     _check_pixels(sites, names)
+
+
+def _check_drawn(sites: Sequence[Tensor], drawn: Drawn, names: Sequence[str] | None) -> None:
+    channels = drawn.brightness_BC.shape[1]
+    if len(drawn) != len(sites) or channels != sites[0].shape[0]:
+        raise UserError(
+            f"There are {len(sites)} sites of {sites[0].shape[0]} channels, but parameters were drawn for {len(drawn)} "
+            f"of {channels}. Draw them for these sites."
+        )
+    shapes_B2 = np.array([site.shape[1:] for site in sites], np.float64)
+    outside_B = ((drawn.box_B4[:, :2] < -1e-6) | (drawn.box_B4[:, :2] + drawn.box_B4[:, 2:] > shapes_B2 + 1e-6)).any(1)
+    outside_B |= (drawn.box_B4[:, 2:] <= 0.0).any(1) | ~np.isfinite(drawn.box_B4).all(1)
+    for number in np.flatnonzero(outside_B).tolist():
+        top, left, height, width = drawn.box_B4[number]
+        rows, columns = sites[number].shape[1:]
+        raise UserError(
+            f"{_name(names, number)}: a crop of {height:g} x {width:g} px at row {top:g}, column {left:g} is not "
+            f"within the site of {rows} x {columns} px. Draw the crop for this site's size."
+        )
 
 
 def _check_scales(scales_BC2: Tensor, names: Sequence[str] | None) -> None:
