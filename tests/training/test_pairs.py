@@ -14,9 +14,9 @@ from sslprofiler_core.recipes import TrainRecipe
 from sslprofiler_core.training.pairs import PairOrder
 
 
-def sites(*counts: int) -> list[Site]:
+def sites(*counts: int, plate: str = "P1") -> list[Site]:
     return [
-        Site("P1", f"A{well + 1:02d}", site + 1, (Path(f"{well}-{site}.tiff"),))
+        Site(plate, f"A{well + 1:02d}", site + 1, (Path(f"{well}-{site}.tiff"),))
         for well, count in enumerate(counts)
         for site in range(count)
     ]
@@ -35,7 +35,7 @@ def test_couples_are_two_sites_of_one_well_and_each_site_comes_once_an_epoch() -
 
 
 def test_the_odd_site_out_rotates_over_the_epochs() -> None:
-    pairs = order(9, 9)
+    pairs = order(9, 9, batch=2)
     left_out: Counter[int] = Counter()
     for epoch in range(9):
         couples = pairs.epoch(epoch)
@@ -58,7 +58,7 @@ def test_steps_walk_through_epochs() -> None:
 
 
 def test_a_well_with_one_site_pairs_with_itself_and_is_named() -> None:
-    pairs = order(1, 4)
+    pairs = order(1, 4, batch=2)
     assert pairs.lonely == ("P1 A01",)
     assert [0, 0] in pairs.epoch(0).tolist()
 
@@ -68,3 +68,12 @@ def test_too_few_sites_and_odd_batches_say_what_to_do() -> None:
         order(2, 2, batch=8)
     with pytest.raises(UserError, match="odd"):
         order(2, 2, batch=3)
+
+
+def test_plate_batches_hold_one_plate_each_and_still_show_each_site_once() -> None:
+    both = [*sites(4, 4, 4, plate="P1"), *sites(4, 4, 4, plate="P2")]
+    pairs = PairOrder.over(both, TrainRecipe(batch=4, plate_batches=True))
+    plates = [{both[index].plate for index in pairs.step(step).ravel()} for step in range(pairs.steps_per_epoch)]
+    assert all(len(plate) == 1 for plate in plates)
+    assert sorted(pairs.epoch(0).ravel().tolist()) == list(range(24))
+    assert len({tuple(plate) for plate in plates[:4]}) == 2  # plates alternate in a shuffled order

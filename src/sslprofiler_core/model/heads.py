@@ -27,6 +27,9 @@ class ProjectionHead(nn.Module):
                 layers.append(nn.BatchNorm1d(outside, track_running_stats=False))
             layers.append(nn.GELU())
         layers.append(nn.Linear(recipe.head_hidden, recipe.head_bottleneck))
+        if recipe.head_norm:
+            # Without it the part that all tokens share outweighs what tells them apart, and assignments stay uniform.
+            layers.append(nn.BatchNorm1d(recipe.head_bottleneck, affine=False, track_running_stats=False))
         self.mlp = nn.Sequential(*layers)
         self.prototypes = nn.Parameter(torch.empty(recipe.prototypes, recipe.head_bottleneck))
         for layer in self.mlp:

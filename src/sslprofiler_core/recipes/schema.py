@@ -132,6 +132,9 @@ class TrainRecipe(Section):
     epochs: Positive = Field(100, description="Passes over the sites (paper 4.1)")
     steps: Annotated[int, Field(ge=0)] = Field(0, description="Length of the run in steps; 0: epochs decide")
     batch: Annotated[int, Field(ge=2)] = Field(128, description="Site pairs a step (paper 4.1)")
+    plate_batches: bool = Field(
+        False, description="Draw each batch from one plate, so that telling plates apart does not lower the loss"
+    )
     lr: Above0 = Field(2e-5, description="Peak learning rate, used as it is (paper 4.1)")
     lr_final: NonNegative = Field(1e-6, description="Learning rate at the end of the cosine")
     warmup: Fraction = Field(0.1, description="Part of the run with a rising learning rate (paper 4.1: 10 of 100 epochs)")

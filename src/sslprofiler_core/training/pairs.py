@@ -35,6 +35,8 @@ class PairOrder:
         Site pairs a step.
     seed
         Of the run.
+    plate_batches
+        Whether a batch comes from one plate (our choice: what tells plates apart is then no help).
     """
 
     sites: tuple[Site, ...]
@@ -42,6 +44,7 @@ class PairOrder:
     lonely: tuple[str, ...]
     batch: int
     seed: int
+    plate_batches: bool = False
 
     @classmethod
     def over(cls, sites: Sequence[Site], recipe: TrainRecipe) -> PairOrder:
@@ -63,6 +66,7 @@ class PairOrder:
             tuple(f"{plate} {well}" for (plate, well), indices in groups.items() if len(indices) == 1),
             recipe.batch,
             recipe.seed,
+            recipe.plate_batches,
         )
         if order.steps_per_epoch == 0:
             pairs = 2 * sum(max(1, len(well) // 2) for well in order.wells)
@@ -73,25 +77,40 @@ class PairOrder:
             )
         return order
 
+    @cached_property
+    def _blocks(self) -> list[list[int]]:
+        """Numbers of the wells that may meet in a batch: all, or those of each plate."""
+        blocks: dict[str, list[int]] = {}
+        for number, well in enumerate(self.wells):
+            blocks.setdefault(self.sites[well[0]].plate if self.plate_batches else "", []).append(number)
+        return list(blocks.values())
+
     @property
     def steps_per_epoch(self) -> int:
         """Full batches an epoch; which pairs the rest is made of changes from epoch to epoch."""
-        couples = sum(max(1, len(well) // 2) for well in self.wells)
-        return couples // (self.batch // 2)
+        couples = [sum(max(1, len(self.wells[number]) // 2) for number in block) for block in self._blocks]
+        return sum(count // (self.batch // 2) for count in couples)
 
     def epoch(self, epoch: int) -> NDArray[np.int64]:
-        """All couples of an epoch, shuffled: int64 (n, 2), indices into ``sites``."""
-        couples = []
-        for number, well in enumerate(self.wells):
-            if len(well) == 1:
-                couples.append(np.array([[well[0], well[0]]]))
-                continue
-            key = keys.fold(self.seed, "pairs", number)
-            rotated = np.roll(well[keys.permutation(key, len(well))], -epoch)
-            kept = rotated[: len(well) // 2 * 2]
-            couples.append(kept[keys.permutation(keys.fold(key, epoch), len(kept))].reshape(-1, 2))
-        stacked = np.concatenate(couples)
-        return stacked[keys.permutation(keys.fold(self.seed, "epoch", epoch), len(stacked))]
+        """All couples of an epoch in their order: int64 (steps_per_epoch * batch / 2, 2), indices into ``sites``."""
+        half = self.batch // 2
+        batches = []
+        for number, block in enumerate(self._blocks):
+            couples = np.concatenate([self._couples(well, epoch) for well in block])
+            shuffled = couples[keys.permutation(keys.fold(self.seed, "epoch", epoch, number), len(couples))]
+            batches.append(shuffled[: len(shuffled) // half * half].reshape(-1, half, 2))
+        stacked = np.concatenate(batches)
+        return stacked[keys.permutation(keys.fold(self.seed, "batches", epoch), len(stacked))].reshape(-1, 2)
+
+    def _couples(self, number: int, epoch: int) -> NDArray[np.int64]:
+        """Pair off the sites of one well: (n, 2)."""
+        well = self.wells[number]
+        if len(well) == 1:
+            return np.array([[well[0], well[0]]])
+        key = keys.fold(self.seed, "pairs", number)
+        rotated = np.roll(well[keys.permutation(key, len(well))], -epoch)
+        kept = rotated[: len(well) // 2 * 2]
+        return kept[keys.permutation(keys.fold(key, epoch), len(kept))].reshape(-1, 2)
 
     def step(self, step: int) -> NDArray[np.int64]:
         """The couples of one step: int64 (batch / 2, 2)."""
