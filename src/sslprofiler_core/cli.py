@@ -6,10 +6,14 @@ Rooms are imported by the command that uses them: ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from sslprofiler_core import __version__
 from sslprofiler_core.errors import UserError
@@ -21,17 +25,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sslprofiler``; returns the exit status (0 done, 2 an error that the user can put right)."""
     arguments = build_parser().parse_args(argv)
     command: Command = arguments.command
-    try:
-        return command(arguments)
-    except UserError as error:
-        print(f"sslprofiler: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("sslprofiler: interrupted.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        sys.stderr.close()
-        return 0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("default", category=UserWarning)
+        warnings.showwarning = _show_warning
+        try:
+            return command(arguments)
+        except UserError as error:
+            print(f"sslprofiler: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("sslprofiler: interrupted.", file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # the reader of a pipe has seen enough
+            sys.stderr.close()
+            return 0
+        except OSError as error:
+            text = _system_error(error)
+            if text is None:
+                raise
+            print(f"sslprofiler: {text}", file=sys.stderr)
+            return 2
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning is for the user: its words alone, on one line."""
+    print(f"Warning: {' '.join(str(message).split())}", file=file or sys.stderr)
+
+
+def _system_error(error: OSError) -> str | None:
+    """Say what the system refused, where no command has said it better; None where that is no user's matter."""
+    if error.filename is not None:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+        return f"{name}: {error.strerror}. Check the path, its permissions and the room on its disk."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}. Make room, and run the same command again."
+    return None
 
 
 def train_main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--plates", type=int, default=4, help="plates, half of each cell line (default %(default)s)")
     one.add_argument("--wells", type=int, default=48, help="wells a plate (default %(default)s)")
     one.add_argument("--sites", type=int, default=4, help="sites a well (default %(default)s)")
-    one.add_argument("--size", type=int, default=128, metavar="PX", help="side of a site in pixels (default %(default)s)")
+    one.add_argument(
+        "--size", type=int, default=128, metavar="PX", help="side of a site in pixels (default %(default)s)"
+    )
     one.add_argument("--seed", type=int, default=0, help="seed (default %(default)s)")
 
     one = _command(commands, "inspect", "show what is in a folder of plates, and what is missing", _inspect)
@@ -68,7 +105,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--channels", required=True, metavar="GROUP", help="fluorescence, brightfield, all, or names with commas"
     )
     one.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
-    one.add_argument("--recipe", default="paper-vits14", help="name or TOML file (default %(default)s)")
+    one.add_argument(
+        "--recipe", help="name or TOML file (default: paper-vits14, or with --resume what the run was started with)"
+    )
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of the recipe")
     one.add_argument("--resume", action="store_true", help="go on where the run was stopped")
     _device(one)
@@ -82,7 +121,9 @@ def build_parser() -> argparse.ArgumentParser:
     one = _command(commands, "profile", "turn sites into well profiles", _profile)
     one.add_argument("sites_table", type=Path, metavar="SITES", help="table that embed wrote")
     one.add_argument("--out", type=Path, required=True, metavar="WELLS", help="table to write, such as wells.parquet")
-    one.add_argument("--sites", choices=("concat", "mean"), default="concat", help="how sites are merged (default %(default)s)")
+    one.add_argument(
+        "--sites", choices=("concat", "mean"), default="concat", help="how sites are merged (default %(default)s)"
+    )
     one.add_argument(
         "--features", choices=("cls", "cls+patch"), default="cls+patch", help="granularities (default %(default)s)"
     )
@@ -114,7 +155,9 @@ def _command(
 def _plates(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plates", type=Path, nargs="+", metavar="PLATES", help="plate folders, or folders of plates")
     parser.add_argument("--metadata", type=Path, metavar="PATH", help="plate map, table of plates, or a folder of both")
-    parser.add_argument("--channels-file", type=Path, metavar="FILE", help="names and groups of the channels (TOML or CSV)")
+    parser.add_argument(
+        "--channels-file", type=Path, metavar="FILE", help="names and groups of the channels (TOML or CSV)"
+    )
 
 
 def _device(parser: argparse.ArgumentParser) -> None:
@@ -175,11 +218,24 @@ def _embed(arguments: argparse.Namespace) -> int:
         load_models(arguments.run),
         arguments.out,
         metadata=arguments.metadata,
+        run_metadata=_metadata_of(arguments.run),
         device=arguments.device,
         channels_file=arguments.channels_file,
     )
     print(f"Wrote {out}.")
     return 0
+
+
+def _metadata_of(runs: Sequence[Path]) -> Path | None:
+    """Find the metadata that a run was trained with, where it is still there."""
+    from sslprofiler_core.training import RunFolder
+
+    for run in map(RunFolder, runs):
+        if run.exists() and (found := run.facts().metadata) is not None:
+            if Path(found).exists():
+                return Path(found)
+            warnings.warn(f"The run's metadata {found} is not there. Say with --metadata where it is.", stacklevel=2)
+    return None
 
 
 def _profile(arguments: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ def _word(part: Any) -> NDArray[np.uint64]:
     return np.asarray(part, np.int64).view(np.uint64)
 
 
-def fold(key: int | Keys, *parts: int | str | Keys) -> Keys:
+def fold(key: int | np.int64 | Keys, *parts: int | str | np.int64 | Keys) -> Keys:
     """Derive keys from a key and what it is for.
 
     Parameters
@@ -75,6 +75,6 @@ def normals(keys: Keys, count: int) -> NDArray[np.float64]:
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)[..., :count]
 
 
-def permutation(key: int | Keys, count: int) -> NDArray[np.int64]:
+def permutation(key: int | np.int64 | Keys, count: int) -> NDArray[np.int64]:
     """Shuffle ``range(count)`` by one key."""
     return np.argsort(uniforms(np.asarray(key, np.int64), count), kind="stable")

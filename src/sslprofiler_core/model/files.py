@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,13 @@ class LoadedModel:
 
 
 def save_model(path: Path, model: LoadedModel) -> None:
-    """Write the file atomically: aside, flushed, renamed."""
+    """Write the file atomically: aside, flushed, renamed.
+
+    Raises
+    ------
+    UserError
+        When it cannot be written; the model before it is still there.
+    """
     facts = {
         "group": model.group,
         "channels": model.channels,
@@ -64,10 +71,15 @@ def save_model(path: Path, model: LoadedModel) -> None:
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.backbone.state_dict().items()}
     aside = path.with_suffix(".partial")
-    save_file(weights, aside, {"sslprofiler": json.dumps(facts), "recipe": dump_recipe(model.recipe)})
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        save_file(weights, aside, {"sslprofiler": json.dumps(facts), "recipe": dump_recipe(model.recipe)})
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk as its own error
+        with suppress(OSError):
+            aside.unlink()
+        raise UserError(f"Cannot write the model {path} ({error}). Make room, or choose another folder.") from error
 
 
 def load_model(run: Path | str) -> LoadedModel:

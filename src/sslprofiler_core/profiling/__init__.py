@@ -1,13 +1,57 @@
-"""From site embeddings to well profiles: tables, merging, alignment, and features made by hand to compare with."""
+"""From images to well profiles: embedding, tables, merging, alignment, and features made by hand to compare with."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sslprofiler_core._lazy import attach
+
+if TYPE_CHECKING:
+    from .alignment import align, align_plates
+    from .embed import embed_plates, load_models
+    from .handmade import feature_names, intensity_features, texture_features
+    from .merging import SiteCountWarning, merge_granularities, merge_sites
+    from .profile import profile_sites
+    from .tables import (
+        SitesTable,
+        WellsTable,
+        read_info,
+        read_metadata,
+        read_sites,
+        read_wells,
+        sites_parts,
+        write_sites_part,
+        write_wells,
+    )
+
+__all__ = [
+    "SiteCountWarning",
+    "SitesTable",
+    "WellsTable",
+    "align",
+    "align_plates",
+    "embed_plates",
+    "feature_names",
+    "intensity_features",
+    "load_models",
+    "merge_granularities",
+    "merge_sites",
+    "profile_sites",
+    "read_info",
+    "read_metadata",
+    "read_sites",
+    "read_wells",
+    "sites_parts",
+    "texture_features",
+    "write_sites_part",
+    "write_wells",
+]
 
 __getattr__, __dir__ = attach(
     __name__,
     {
         "alignment": ["align", "align_plates"],
+        "embed": ["embed_plates", "load_models"],
         "handmade": ["feature_names", "intensity_features", "texture_features"],
         "merging": ["SiteCountWarning", "merge_granularities", "merge_sites"],
         "profile": ["profile_sites"],

@@ -1,17 +1,19 @@
 """Plates through one or more trained models: one row a site, ``cls`` and ``patch`` of every model.
 
 The whole site is resampled to the model's size by the same code that makes views (our choice: nothing random, no
-tiles). Parts are written a plate at a time, so an interrupted call goes on with the next plate.
+tiles). Parts are written a plate at a time, so an interrupted call goes on with the plate that it was at.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,12 +33,16 @@ from sslprofiler_core.plates import (
     tile_plate,
 )
 from sslprofiler_core.progress import progress_bar
+from sslprofiler_core.training.loader import site_name
+from sslprofiler_core.training.start import describe_gaps
 
-from .tables import write_sites_part
+from .tables import part_path, read_info, read_sites_part, write_sites_part
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from tqdm import tqdm
+
+_SITE = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
 
 
 def embed_plates(
@@ -45,6 +51,7 @@ def embed_plates(
     out: Path | str,
     *,
     metadata: Path | str | None = None,
+    run_metadata: Path | str | None = None,
     device: str | None = None,
     channels_file: Path | None = None,
 ) -> Path:
@@ -58,9 +65,11 @@ def embed_plates(
         One a channel group; their features stand side by side as ``<group>_cls`` and ``<group>_patch``.
     out
         The table: a folder with one Parquet part a plate. Plates that are in it already, embedded by the same models,
-        are passed over.
+        are passed over (their metadata is written anew when it has changed).
     metadata
         A plate map, a table of plates, or a folder of both.
+    run_metadata
+        The same, of the training run: used when there is no other, for the plates that it knows.
     device
         Such as ``"cuda"``; None takes the best there is.
     channels_file
@@ -73,7 +82,8 @@ def embed_plates(
     Raises
     ------
     UserError
-        For channels that a plate does not have, two models of one group, or another table in ``out``.
+        For channels that a plate does not have, two models of one group, another table in ``out``, or an ``out`` that
+        cannot be written.
     """
     out = Path(out)
     where = pick_device(device)
@@ -84,52 +94,79 @@ def embed_plates(
     if len(tiles) > 1:
         raise UserError(f"The runs cut sites into different tiles ({sorted(tiles)}): embed them apart.")
     tile = tiles.pop()
-    opened = [tile_plate(plate, tile) for plate in open_plates(plates, channels=channels_file)]
-    frame = load_metadata(Path(metadata), [plate.name for plate in opened]) if metadata else None
+    # Every file's header is read, so that what is odd shows now and not in the night.
+    opened = [tile_plate(plate, tile) for plate in open_plates(plates, channels=channels_file, check=True)]
+    for plate in opened:
+        for model in models:
+            channel_indices(plate, model)
+        _warn(describe_gaps(plate))
+    frame = _load_metadata(opened, metadata, run_metadata)
     identity = _identity(models)
     _check_table(out, identity)
 
     for model in models:
         model.backbone.to(where)
-    todo = [plate for plate in opened if not (out / f"{plate.name}.parquet").is_file()]
+    info = _info(models, opened, identity)
+    rows = {plate.name: _site_metadata(plate, frame) for plate in opened}
+    todo = [plate for plate in opened if not _is_embedded(out, plate, rows[plate.name], frame is not None, info)]
     total = sum(len(plate.sites) for plate in opened)
     done = total - sum(len(plate.sites) for plate in todo)
     with progress_bar(total, "Embedding", "site", done) as bar:
         for plate in todo:
-            features = embed_plate(plate, models, where, bar)
-            write_sites_part(out, plate.name, _site_metadata(plate, frame), features, _info(models, opened, identity))
+            features, whole = embed_plate(plate, models, where, bar)
+            write_sites_part(out, plate.name, rows[plate.name].loc[whole], features, info)
     return out
 
 
 def embed_plate(
     plate: Plate, models: Sequence[LoadedModel], device: torch.device, bar: tqdm[object] | None = None
-) -> dict[str, NDArray[np.float32]]:
-    """Embed the sites of one plate, in the order of ``plate.sites``: column name -> (S, D)."""
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
+    """Embed the sites of one plate, in the order of ``plate.sites``.
+
+    Returns
+    -------
+    Column name -> (S, D), and which of the plate's sites these S are: a site that cannot be decoded is left out with a
+    warning.
+    """
     indices = [channel_indices(plate, model) for model in models]
     read = sorted({index for group in indices for index in group})
     scale = _plate_scale(plate, models)
     gathered: dict[str, list[NDArray[np.float32]]] = {}
+    whole = np.ones(len(plate.sites), np.bool_)
     batch = min(model.recipe.embed.batch for model in models)
-    for arrays in _batches(plate.sites, read, batch):
-        for model, group in zip(models, indices, strict=True):
+    start = 0
+    for found in _batches(plate.sites, read, batch):
+        names, arrays = [], []
+        for number, array in enumerate(found, start):
+            name = site_name(plate.sites[number])
+            if isinstance(array, UserError):
+                whole[number] = False
+                _warn(f"{name} left out: {array}", bar)
+            else:
+                names.append(name)
+                arrays.append(array)
+        start += len(found)
+        for model, group in zip(models, indices, strict=True) if arrays else ():
             rows = [read.index(index) for index in group]
             sites = [torch.from_numpy(array[rows]).to(device, non_blocking=True) for array in arrays]
             scales = torch.tensor([scale[plate.channels[index].name] for index in group], dtype=torch.float32)
-            cls_SD, patch_SD = forward_sites(model, sites, scales.to(device).expand(len(sites), -1, -1))
+            cls_SD, patch_SD = forward_sites(model, sites, scales.expand(len(sites), -1, -1), names)
             prefix = column_prefix(model.group)
             gathered.setdefault(f"{prefix}_cls", []).append(cls_SD)
             gathered.setdefault(f"{prefix}_patch", []).append(patch_SD)
         if bar is not None:
-            bar.update(len(arrays))
-    return {name: np.concatenate(parts) for name, parts in gathered.items()}
+            bar.update(len(found))
+    if not gathered:
+        raise UserError(f"No site of plate {plate.name} can be read. Run `sslprofiler inspect --pixels {plate.root}`.")
+    return {name: np.concatenate(parts) for name, parts in gathered.items()}, whole
 
 
 @torch.inference_mode()
 def forward_sites(
-    model: LoadedModel, sites: Sequence[torch.Tensor], scales_BC2: torch.Tensor
+    model: LoadedModel, sites: Sequence[torch.Tensor], scales_BC2: torch.Tensor, names: Sequence[str] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Embed raw sites (C, H, W) at the two granularities (paper 3.3.1): CLS and mean of the patch tokens, (B, D)."""
-    images = whole_sites(sites, scales_BC2, model.recipe.embed_size, model.recipe.augment)
+    images = whole_sites(sites, scales_BC2, model.recipe.embed_size, model.recipe.augment, names)
     bf16 = model.recipe.train.precision == "bf16" and images.device.type == "cuda"
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
         cls_BD, patches_BND = model.backbone(images)
@@ -178,16 +215,48 @@ def _plate_scale(plate: Plate, models: Sequence[LoadedModel]) -> Mapping[str, tu
     return found
 
 
-def _batches(sites: Sequence[Site], channels: Sequence[int], size: int) -> Iterator[list[NDArray[np.uint16]]]:
-    """Decode sites a batch ahead, in threads."""
-    starts = range(0, len(sites), size)
+def _batches(
+    sites: Sequence[Site], channels: Sequence[int], size: int
+) -> Iterator[list[NDArray[np.uint16] | UserError]]:
+    """Decode sites in threads, one batch ahead and no more; a site that cannot be read is its error."""
+
+    def read(site: Site) -> NDArray[np.uint16] | UserError:
+        try:
+            return read_site(site, channels)
+        except UserError as error:
+            return error
+
     with ThreadPoolExecutor(max_workers=4) as pool:
-        ahead = [[pool.submit(read_site, site, channels) for site in sites[start : start + size]] for start in starts[:1]]
-        for start in starts:
-            following = sites[start + size : start + 2 * size]
-            current = ahead.pop(0)
-            ahead.append([pool.submit(read_site, site, channels) for site in following])
+        coming = [pool.submit(read, site) for site in sites[:size]]
+        for start in range(0, len(sites), size):
+            current = coming
+            coming = [pool.submit(read, site) for site in sites[start + size : start + 2 * size]]
             yield [future.result() for future in current]
+
+
+def _load_metadata(
+    plates: Sequence[Plate], metadata: Path | str | None, run_metadata: Path | str | None
+) -> DataFrame | None:
+    """Load metadata with its warnings; that of the run need not know these plates."""
+    if metadata is None and run_metadata is None:
+        return None
+    try:
+        frame = load_metadata(metadata if metadata is not None else str(run_metadata), plates)
+    except UserError as error:
+        if metadata is not None:
+            raise
+        _warn(f"The run's metadata is not used: {error}")
+        return None
+    for text in frame.attrs["warnings"]:
+        _warn(text)
+    return frame
+
+
+def _warn(text: str | None, bar: tqdm[object] | None = None) -> None:
+    if text and bar is not None:
+        bar.write(f"Warning: {text}", file=sys.stderr)
+    elif text:
+        print(f"Warning: {text}", file=sys.stderr)
 
 
 def _site_metadata(plate: Plate, frame: DataFrame | None) -> DataFrame:
@@ -231,12 +300,34 @@ def _info(models: Sequence[LoadedModel], plates: Sequence[Plate], identity: str)
 
 
 def _check_table(out: Path, identity: str) -> None:
-    """Refuse to add to a table that other models made, or to a file."""
-    import pyarrow.parquet as pq
-
+    """Refuse to add to a table that other models made, and to write where that is not possible."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file. Choose another --out.")
-    for part in sorted(out.glob("*.parquet")) if out.is_dir() else []:
-        info = json.loads((pq.read_schema(part).metadata or {}).get(b"sslprofiler", b"{}"))
-        if info.get("models") != identity:
-            raise UserError(f"{out} holds embeddings of other models ({part.name}). Choose another --out, or delete it.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(f"Cannot write into {out} ({error.strerror or error}). Choose another --out.") from error
+    for part in sorted(out.glob("*.parquet")):
+        if read_info(part).get("models") != identity:
+            raise UserError(
+                f"{out} holds embeddings of other models ({part.name}). Choose another --out, or delete it."
+            )
+
+
+def _is_embedded(out: Path, plate: Plate, metadata: DataFrame, known: bool, info: Mapping[str, Any]) -> bool:
+    """Whether a plate's part is there with exactly its sites; metadata that has changed is written to it."""
+    part = part_path(out, plate.name)
+    if not part.is_file():
+        return False
+    written = read_sites_part(part, ()).metadata
+    if not written[_SITE].equals(metadata[_SITE]):
+        return False
+    if known and not _same_text(written, metadata):
+        write_sites_part(out, plate.name, metadata, read_sites_part(part).features, info)
+    return True
+
+
+def _same_text(one: DataFrame, other: DataFrame) -> bool:
+    return set(one.columns) == set(other.columns) and one[other.columns].astype(str).equals(other.astype(str))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -39,6 +39,8 @@ class PairBatch:
         A number for each entry's well, for KoLeo.
     names
         Plate, well and site of each entry, for messages.
+    problems
+        Which sites could not be read, so that their partners stood in, and why.
     """
 
     sites: list[Tensor]
@@ -46,6 +48,7 @@ class PairBatch:
     partner_B: NDArray[np.int64]
     well_B: Tensor
     names: list[str]
+    problems: list[str]
 
 
 class PairLoader:
@@ -62,9 +65,8 @@ class PairLoader:
     scale
         Intensity scaling.
     memory_bytes
-        Decoded sites are kept up to this size: a small screen is decoded once.
-    on_bad_site
-        Called with a message when a site could not be read and its partner stood in.
+        Decoded sites are kept up to this size: a small screen is decoded once. Beside them, the sites of at most three
+        steps are in memory.
     """
 
     def __init__(
@@ -74,11 +76,9 @@ class PairLoader:
         channels: dict[str, tuple[int, ...]],
         scale: IntensityScale,
         memory_bytes: int,
-        on_bad_site: Callable[[str], None],
     ) -> None:
         self._order = order
         self._channels = channels
-        self._on_bad_site = on_bad_site
         self._room = memory_bytes
         self._kept: dict[int, NDArray[np.uint16]] = {}
         self._lock = Lock()
@@ -87,9 +87,7 @@ class PairLoader:
         wells = {index: number for number, well in enumerate(order.wells) for index in well.tolist()}
         self._well = wells
         self._scale = {
-            plate.name: np.array(
-                [scale[plate.name][plate.channels[c].name] for c in channels[plate.name]], np.float32
-            )
+            plate.name: np.array([scale[plate.name][plate.channels[c].name] for c in channels[plate.name]], np.float32)
             for plate in plates
         }
 
@@ -108,7 +106,7 @@ class PairLoader:
                 indices = self._order.step(ahead).ravel().tolist()
                 self._coming[ahead] = [self._pool.submit(self._read, index) for index in indices]
         indices = self._order.step(step).ravel().tolist()
-        arrays = self._collect(indices, self._coming.pop(step))
+        arrays, problems = self._collect(indices, self._coming.pop(step))
         sites = [self._order.sites[index] for index in indices]
         return PairBatch(
             sites=[torch.from_numpy(array) for array in arrays],
@@ -116,6 +114,7 @@ class PairLoader:
             partner_B=np.arange(len(sites)) ^ 1,
             well_B=torch.tensor([self._well[index] for index in indices]),
             names=[site_name(site) for site in sites],
+            problems=problems,
         )
 
     def _read(self, index: int) -> NDArray[np.uint16]:
@@ -132,23 +131,23 @@ class PairLoader:
 
     def _collect(
         self, indices: list[int], futures: list[Future[NDArray[np.uint16]]]
-    ) -> list[NDArray[np.uint16]]:
+    ) -> tuple[list[NDArray[np.uint16]], list[str]]:
         """Wait for a batch; a site that cannot be read is stood in for by its partner."""
         arrays: list[NDArray[np.uint16] | None] = []
+        problems: list[str] = []
         for index, future in zip(indices, futures, strict=True):
             try:
                 arrays.append(future.result())
             except UserError as error:
-                self._on_bad_site(f"{site_name(self._order.sites[index])} left out: {error}")
+                problems.append(f"{site_name(self._order.sites[index])} left out: {error}")
                 arrays.append(None)
         whole = []
         for position, array in enumerate(arrays):
             stand_in = array if array is not None else arrays[position ^ 1]
             if stand_in is None:
-                name = site_name(self._order.sites[indices[position]])
-                raise UserError(f"Neither site of a pair can be read ({name}). Run `sslprofiler inspect` on the plate.")
+                raise UserError(f"Neither site of a pair can be read. {problems[-1]}")
             whole.append(stand_in)
-        return whole
+        return whole, problems
 
 
 def site_name(site: Site) -> str:

@@ -7,6 +7,7 @@ left alone, step for step.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -52,15 +53,13 @@ def step_views(batch: PairBatch, recipe: Recipe, step: int, device: torch.device
     samples = np.arange(len(batch.sites))
     partner = batch.partner_B if recipe.augment.local_aggregation else samples
     sources = np.concatenate([samples, partner])
-    view_keys = np.concatenate(
-        [keys.fold(recipe.train.seed, "view", step, samples, view) for view in (1, 2)]
-    )
+    view_keys = np.concatenate([keys.fold(recipe.train.seed, "view", step, samples, view) for view in (1, 2)])
     sites = [site.to(device, non_blocking=True) for site in batch.sites]
     shapes = np.array([sites[source].shape[-2:] for source in sources])
     drawn = draw_views(view_keys, shapes, sites[0].shape[0], recipe.augment)
     views = render_views(
         [sites[source] for source in sources],
-        batch.scales_BC2[torch.from_numpy(sources)].to(device),
+        batch.scales_BC2[torch.from_numpy(sources)],
         drawn,
         recipe.augment,
         names=[batch.names[source] for source in sources],
@@ -86,15 +85,21 @@ def step_views(batch: PairBatch, recipe: Recipe, step: int, device: torch.device
 
 def clip_gradients(student: Network, limit: float) -> Tensor:
     """Scale each module's gradients to a norm of at most ``limit`` (DINOv2); returns the norms' sum, on the device."""
-    modules = [module for module in student.children() if module is not None]
-    norms = [torch.nn.utils.clip_grad_norm_(module.parameters(), limit, foreach=True) for module in modules]
+    norms = [torch.nn.utils.clip_grad_norm_(module.parameters(), limit, foreach=True) for module in student.children()]
     return torch.stack(norms).sum()
 
 
 @torch.no_grad()
-def update_teacher(student: Network, teacher: Network, momentum: float) -> None:
-    """Teacher = momentum x teacher + (1 - momentum) x student, all tensors at once."""
-    torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - momentum)
+def update_teacher(student: Network, teacher: Network, weight: Tensor) -> None:
+    """Teacher = teacher + weight x (student - teacher), all tensors at once.
+
+    ``weight`` is 1 - momentum on the device, so that it can be 0 for a bad step without the host's knowing.
+    """
+    ours: list[Tensor] = list(teacher.parameters())
+    theirs: list[Tensor] = list(student.parameters())
+    changes = list(torch._foreach_sub(theirs, ours))
+    torch._foreach_mul_(changes, weight)
+    torch._foreach_add_(ours, changes)
 
 
 class Trainer:
@@ -124,6 +129,7 @@ class Trainer:
         apply_settings(self.optimizer, settings)
         torch.manual_seed(int(keys.fold(self.recipe.train.seed, "drop path", self.step)))
         views = step_views(batch, self.recipe, self.step, self.device)
+        centres_before = (self.centres.cls_K.clone(), self.centres.patch_K.clone())
         loss, terms, cls_BD = objective(
             self.student,
             self.teacher,
@@ -136,19 +142,26 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own
         norm = clip_gradients(self.student, self.recipe.train.clip)
-        # A non-finite gradient must not reach the weights, and the host must not wait to find out: the fused kernel
-        # reads this flag and leaves weights and moments as they are.
-        self.optimizer.found_inf = (~(torch.isfinite(norm) & torch.isfinite(loss.detach()))).float().reshape(())  # type: ignore[attr-defined]
+        # A non-finite gradient must not reach weights, teacher or centres, and the host must not wait to find out: the
+        # fused kernel reads this flag and leaves weights and moments as they are.
+        finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # what GradScaler sets
         self.optimizer.step()
-        update_teacher(self.student, self.teacher, settings.momentum)
+        update_teacher(self.student, self.teacher, finite.float() * (1.0 - settings.momentum))
+        for centre, before in zip((self.centres.cls_K, self.centres.patch_K), centres_before, strict=True):
+            centre.copy_(torch.where(finite, centre, before))
         self.step += 1
         return torch.cat([terms, norm.detach().reshape(1).to(terms.dtype)]), cls_BD
 
-    def save(self) -> None:
-        """Write a checkpoint, and the teacher as it is now."""
-        save_checkpoint(
-            self.run.checkpoints, self.step, self.student, self.teacher, self.optimizer, self.centres
-        )
+    def save(self, log: EventLog) -> None:
+        """Write the model and a checkpoint, in this order: a checkpoint's model is always there."""
+        self.save_model()
+        log.sync()
+        save_checkpoint(self.run.checkpoints, self.step, self.student, self.teacher, self.optimizer, self.centres)
+        log.write("checkpoint", self.step)
+
+    def save_model(self) -> None:
+        """Write the teacher's backbone as it is now, for ``embed``."""
         facts = self.facts
         save_model(
             self.run.model_file,
@@ -170,89 +183,145 @@ def run_training(trainer: Trainer, loader: PairLoader, log: EventLog) -> Trainin
     Raises
     ------
     UserError
-        After three steps in a row with a non-finite loss or gradient; the last good checkpoint stays.
+        When both sites of a pair cannot be read (a checkpoint is left), or after three steps in a row with a
+        non-finite loss or gradient (the last good checkpoint stays).
     """
     run, recipe, steps = trainer.run, trainer.recipe, trainer.facts.steps
-    run.control_file.unlink(missing_ok=True)
-    pending: list[tuple[int, Tensor]] = []
-    saved_at, saved_step, flushed_at = time.monotonic(), trainer.step, time.monotonic()
-    bad_steps, warned, reason = 0, False, "finished"
-    recent: list[list[str]] = []
+    saved_at, saved_step, reason = time.monotonic(), trainer.step, "finished"
+    failure: UserError | None = None
 
     with StopSignals() as signals, progress_bar(steps, f"Training {trainer.facts.group}", "step", trainer.step) as bar:
+        report = Report(trainer, log, bar)
         while trainer.step < steps:
-            batch = loader.batch(trainer.step, steps)
-            recent = [*recent[-_LOG_STEPS:], batch.names]
+            try:
+                batch = loader.batch(trainer.step, steps)
+            except UserError as error:
+                failure = error
+                break
             terms, cls_BD = trainer.train_step(batch)
-            pending.append((trainer.step, terms))
+            report.add(trainer.step, terms, batch)
             asked = signals.received.name if signals.received else run.control()
-            now = time.monotonic()
-            due = now - saved_at > 60 * recipe.train.checkpoint_minutes or (
+            since_saved = time.monotonic() - saved_at
+            due = since_saved > 60 * recipe.train.checkpoint_minutes or (
                 recipe.train.checkpoint_steps and trainer.step % recipe.train.checkpoint_steps == 0
             )
             last = trainer.step == steps or asked is not None
-            if len(pending) < _LOG_STEPS and not (due or last):
+            if len(report.pending) < _LOG_STEPS and not (due or last):
                 continue
-
-            rows = [(step, row.tolist()) for step, row in pending]
-            rank = effective_rank(cls_BD)
-            elapsed = time.monotonic() - flushed_at
-            pairs_per_s = len(rows) * recipe.train.batch / elapsed
-            for step, values in rows:
-                finite = all(math.isfinite(value) for value in values)
-                bad_steps = 0 if finite else bad_steps + 1
-                _log_step(log, trainer, step, values, pairs_per_s, finite)
-                if bad_steps == _MAX_BAD_STEPS:
-                    # The weights are those before the first bad step; they are not worth a new checkpoint.
-                    sites = ", ".join(sorted({name for names in recent[-_MAX_BAD_STEPS:] for name in names})[:8])
-                    log.write("failed", step, reason=f"{_MAX_BAD_STEPS} non-finite steps in a row")
-                    raise UserError(
-                        f"Loss or gradient was not finite {_MAX_BAD_STEPS} steps in a row, up to step {step} (sites: "
-                        f"{sites}, ...). Lower train.lr, or check those sites, and train again; the last good "
-                        f"checkpoint is in {run.checkpoints}."
-                    )
-            entropy = rows[-1][1][TERMS.index("entropy")]
-            log.write("health", trainer.step, effective_rank=_number(rank), entropy=_number(entropy))
-            warning = collapse_warning(entropy, rank) if trainer.step > steps // 4 else None
-            if warning and not warned:
-                warned = True
-                log.write("warning", trainer.step, text=warning)
-                tqdm.write(f"Warning: {warning}", file=bar.fp)
-            bar.set_postfix_str(_postfix(rows[-1][1], pairs_per_s), refresh=False)
-            bar.update(trainer.step - bar.n)
-            pending, flushed_at = [], time.monotonic()
+            report.flush(cls_BD)
             if due or last:
-                trainer.save()
-                log.write("checkpoint", trainer.step)
+                trainer.save(log)
                 saved_at, saved_step = time.monotonic(), trainer.step
-                flushed_at = saved_at
+                report.restart_clock()
             if asked is not None and trainer.step < steps:
                 reason = {"stop": "stopped", "pause": "paused"}.get(asked, asked)
                 break
+        else:
+            if not run.model_file.is_file():  # of a finished run, taken away since
+                trainer.save_model()
+        if failure is not None:
+            report.flush()
+            if saved_step != trainer.step:
+                trainer.save(log)
 
-    if saved_step != trainer.step:
-        trainer.save()
-    run.control_file.unlink(missing_ok=True)
+    run.forget_control()
+    if failure is not None:
+        log.write("failed", trainer.step, reason=str(failure))
+        raise failure
     log.write(reason if reason in ("finished", "stopped", "paused") else "stopped", trainer.step, steps=steps)
     return TrainingOutcome(reason, trainer.step, steps)
 
 
-def _log_step(
-    log: EventLog, trainer: Trainer, step: int, values: list[float], pairs_per_s: float, finite: bool
-) -> None:
-    settings = step_settings(trainer.recipe, step - 1, trainer.facts.steps)
-    terms: dict[str, Any] = {name: _number(value) for name, value in zip(TERMS, values, strict=False)}
-    log.write(
-        "step",
-        step,
-        **terms,
-        gradient_norm=_number(values[-1]),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        pairs_per_s=round(pairs_per_s, 2),
-        time=round(time.time(), 3),
-        **({} if finite else {"skipped": True}),
-    )
+class Report:
+    """What a run says of itself: ``events.jsonl`` and the progress bar. Values wait on the device until a flush."""
+
+    def __init__(self, trainer: Trainer, log: EventLog, bar: tqdm[Any]) -> None:
+        self._trainer, self._log, self._bar = trainer, log, bar
+        self.pending: list[tuple[int, Tensor, list[str]]] = []
+        self._bad: list[list[str]] = []  # the sites of each of the last steps in a row that were not finite
+        self._told: set[str] = set()
+        self._collapsing = False
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Leave out of the throughput what came before."""
+        self._since = time.monotonic()
+
+    def add(self, step: int, terms: Tensor, batch: PairBatch) -> None:
+        """Note a step that was done, and at once the sites that it lacked."""
+        self.pending.append((step, terms, batch.names))
+        for problem in batch.problems:
+            self._log.write("bad_site", step, text=problem)
+            if problem not in self._told:  # each epoch meets it again
+                self._told.add(problem)
+                self._warn(problem)
+
+    def flush(self, cls_BD: Tensor | None = None) -> None:
+        """Wait for the device and write what is pending; with embeddings, the signs of collapse too.
+
+        Raises
+        ------
+        UserError
+            After three steps in a row with a non-finite loss or gradient.
+        """
+        if not self.pending:
+            return
+        trainer = self._trainer
+        rows = [(step, terms.tolist(), names) for step, terms, names in self.pending]
+        rank = effective_rank(cls_BD) if cls_BD is not None else math.nan
+        pairs_per_s = len(rows) * trainer.recipe.train.batch / max(time.monotonic() - self._since, 1e-9)
+        self.pending = []
+        for step, values, names in rows:
+            finite = all(math.isfinite(value) for value in values)
+            self._bad = [] if finite else [*self._bad, names]
+            self._write_step(step, values, pairs_per_s, finite)
+            if len(self._bad) == _MAX_BAD_STEPS:
+                # The weights are those before the first of them: they are not worth a new checkpoint.
+                self._log.write("failed", step, reason=f"{_MAX_BAD_STEPS} non-finite steps in a row")
+                raise UserError(
+                    f"Loss or gradient was not finite {_MAX_BAD_STEPS} steps in a row, up to step {step} (sites: "
+                    f"{_shared(self._bad)}). Lower train.lr, or check those sites, and train again; the last good "
+                    f"checkpoint is in {trainer.run.checkpoints}."
+                )
+        latest = rows[-1][1]
+        if cls_BD is not None:
+            self._watch_collapse(latest[TERMS.index("entropy")], rank)
+        self._bar.set_postfix_str(_postfix(latest, pairs_per_s), refresh=False)
+        self._bar.update(trainer.step - self._bar.n)
+        self.restart_clock()
+
+    def _write_step(self, step: int, values: list[float], pairs_per_s: float, finite: bool) -> None:
+        settings = step_settings(self._trainer.recipe, step - 1, self._trainer.facts.steps)
+        terms: dict[str, Any] = {name: _number(value) for name, value in zip(TERMS, values, strict=False)}
+        self._log.write(
+            "step",
+            step,
+            **terms,
+            gradient_norm=_number(values[-1]),
+            lr=settings.lr,
+            momentum=settings.momentum,
+            pairs_per_s=round(pairs_per_s, 2),
+            time=round(time.time(), 3),
+            **({} if finite else {"skipped": True}),
+        )
+
+    def _watch_collapse(self, entropy: float, rank: float) -> None:
+        step, steps = self._trainer.step, self._trainer.facts.steps
+        self._log.write("health", step, effective_rank=_number(rank), entropy=_number(entropy))
+        warning = collapse_warning(entropy, rank) if step > steps // 4 else None
+        if warning and not self._collapsing:
+            self._collapsing = True
+            self._log.write("warning", step, text=warning)
+            self._warn(warning)
+
+    def _warn(self, text: str) -> None:
+        self._bar.write(f"Warning: {text}", file=sys.stderr)
+
+
+def _shared(steps: list[list[str]], most: int = 8) -> str:
+    """Name sites of some steps: those that all of them had, since these are the suspects, or else the last step's."""
+    names = sorted(set.intersection(*map(set, steps)) or set(steps[-1]))
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def _number(value: float) -> float | None:
@@ -260,7 +329,7 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _postfix(values: list[float], sites_per_s: float) -> str:
+def _postfix(values: list[float], pairs_per_s: float) -> str:
     shown = {name: values[TERMS.index(name)] for name in ("loss", "dino_masked", "dino_local", "ibot", "koleo")}
     text = " ".join(f"{name} {value:.3f}" for name, value in shown.items())
-    return f"{text} | {sites_per_s:.0f} sites/s"
+    return f"{text} | {pairs_per_s:.0f} sites/s"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -69,23 +70,39 @@ class RunFolder:
         """Whether a run was started here."""
         return self.recipe_file.is_file() and self.facts_file.is_file()
 
-    def create(self, recipe: Recipe, facts: RunFacts) -> None:
-        """Start a run: make the folder and write recipe and facts.
+    def claim(self) -> None:
+        """Make the folder for a new run, before anything slow; what a start that was cut short left is taken over.
 
         Raises
         ------
         UserError
             When the folder cannot be written, or holds other things.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UserError(f"{self.path} is there already and is not a run. Choose another --out.")
         try:
-            self.checkpoints.mkdir(parents=True)
-            write_atomically(self.recipe_file, dump_recipe(recipe).encode())
-            write_atomically(self.facts_file, json.dumps(asdict(facts), indent=1).encode())
-            self.events_file.touch()
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            others = [path for path in self.path.iterdir() if path.name not in self._early_names()]
+            if others or any(self.checkpoints.iterdir()):
+                raise UserError(f"{self.path} is there already and is not a run. Choose another --out.")
+            write_atomically(self.events_file, b"")
         except OSError as error:
-            raise UserError(f"Cannot write the run folder {self.path}: {error.strerror}. Choose another --out.") from error
+            raise UserError(
+                f"Cannot write the run folder {self.path} ({error.strerror or error}). Choose another --out."
+            ) from error
+
+    def _early_names(self) -> set[str]:
+        written = (self.recipe_file.name, self.facts_file.name, self.events_file.name)
+        return {
+            self.checkpoints.name,
+            self.recipe_file.name,
+            self.events_file.name,
+            self.control_file.name,
+            *(partial_name(name) for name in written),
+        }
+
+    def create(self, recipe: Recipe, facts: RunFacts) -> None:
+        """Start a run in a claimed folder: write recipe and facts; from then on it is one that can be resumed."""
+        write_atomically(self.recipe_file, dump_recipe(recipe).encode())
+        write_atomically(self.facts_file, json.dumps(asdict(facts), indent=1).encode())
 
     def recipe(self) -> Recipe:
         """The resolved recipe."""
@@ -107,51 +124,92 @@ class RunFolder:
     def events(self) -> list[dict[str, Any]]:
         """All events so far; a line that is still being written is left out."""
         try:
-            lines = self.events_file.read_text(encoding="utf-8").splitlines()
+            lines = self.events_file.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return []
         found = []
         for line in lines:
             try:
-                found.append(json.loads(line))
+                event = json.loads(line)
             except ValueError:
                 continue
+            if isinstance(event, dict):
+                found.append(event)
         return found
 
     def control(self) -> str | None:
         """What was asked for from outside: ``"stop"``, ``"pause"`` or None."""
         try:
             word = self.control_file.read_text(encoding="utf-8").strip()
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             return None
         return word if word in ("stop", "pause") else None
+
+    def forget_control(self) -> None:
+        """Take away what was asked for."""
+        with suppress(NotADirectoryError):
+            self.control_file.unlink(missing_ok=True)
 
 
 class EventLog:
     """Appends to ``events.jsonl``; a resumed run first cuts it back to its checkpoint's step."""
 
     def __init__(self, run: RunFolder, step: int) -> None:
-        kept = [
-            event for event in run.events() if event.get("step", 0) <= step and event.get("event") != "finished"
-        ]
-        write_atomically(run.events_file, "".join(json.dumps(event) + "\n" for event in kept).encode())
-        self._file = run.events_file.open("a", encoding="utf-8")
+        kept = [event for event in run.events() if event.get("step", 0) <= step and event.get("event") != "finished"]
+        self._path = run.events_file
+        write_atomically(self._path, "".join(json.dumps(event) + "\n" for event in kept).encode())
+        try:
+            self._file = self._path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
 
     def write(self, event: str, step: int, **values: Any) -> None:
         """Add one line, at once visible to readers."""
-        self._file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
+
+    def sync(self) -> None:
+        """See that all lines are on the disk: a checkpoint must not be ahead of them after a power cut."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what a full disk could not take is dropped (the failed write has been reported)."""
+        with suppress(OSError):
+            self._file.close()
+
+
+def partial_name(name: str) -> str:
+    """What a file is called until it is whole."""
+    return name + ".partial"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new one, never half."""
-    aside = path.with_name(path.name + ".partial")
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    """Write a file so that a reader sees the old or the new one, never half.
+
+    Raises
+    ------
+    UserError
+        When it cannot be written.
+    """
+    aside = path.with_name(partial_name(path.name))
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink()
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    # The system names no file when the disk fills up in the middle of one.
+    return UserError(f"Cannot write {path} ({error.strerror or error}). Make room, or choose another --out.")

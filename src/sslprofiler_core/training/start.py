@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.model.files import pick_device
 from sslprofiler_core.plates import (
     Plate,
+    load_metadata,
     measure_scale,
     open_plates,
     require_same_channels,
@@ -25,7 +27,6 @@ from .loop import Trainer, TrainingOutcome, run_training
 from .pairs import PairOrder
 from .run_folder import EventLog, RunFacts, RunFolder
 
-
 # Settings that a resumed run may change: what it costs, not what it computes.
 _FREE = ("plates.memory_gb", "train.threads", "train.checkpoint_minutes", "train.checkpoint_steps")
 
@@ -35,7 +36,7 @@ def train(
     *,
     group: str,
     out: Path | str,
-    recipe: str | Path = "paper-vits14",
+    recipe: str | Path | None = None,
     overrides: Sequence[str] = (),
     metadata: Path | str | None = None,
     resume: bool = False,
@@ -53,7 +54,8 @@ def train(
     out
         The run folder.
     recipe, overrides
-        A shipped recipe or a TOML file, and ``section.key=value`` changes.
+        A shipped recipe or a TOML file, and ``section.key=value`` changes. Without a recipe, a resumed run has its
+        own, and a new one has ``paper-vits14``.
     metadata
         Kept in the run, so that ``embed`` finds it.
     resume
@@ -69,42 +71,64 @@ def train(
         For anything that the caller can put right.
     """
     run = RunFolder(out)
+    run.forget_control()  # what was asked of an earlier call; from here on, it is asked of this one
     where = pick_device(device)
+    going_on = run.exists()
+    if recipe is None:
+        recipe = run.recipe_file if going_on else "paper-vits14"
     settled = load_recipe(recipe, overrides)
-    if run.exists():
+    if going_on:
         if not resume:
             raise UserError(f"{run.path} already holds a run. Add --resume to go on with it, or choose another --out.")
         _refuse_changes(run, settled, group)
-    opened = [tile_plate(plate, settled.plates.tile) for plate in open_plates(plates, channels=channels_file)]
-    require_same_channels(opened)
+    opened, warnings = _open(plates, settled, metadata, channels_file)
     channels = {plate.name: select_channels(plate, group) for plate in opened}
     order = PairOrder.over([site for plate in opened for site in plate.sites], settled.train)
-    if not run.exists():
+    if going_on:
+        _refuse_other_plates(run.facts(), opened, channels)
+    else:
+        run.claim()
         run.create(settled, _facts(settled, opened, channels, group, order, metadata))
     if settled.train.threads:
         torch.set_num_threads(settled.train.threads)
 
     trainer = Trainer(run, settled, where)
-    _refuse_other_plates(trainer.facts, opened, channels)
-    warnings = trainer.resume()
-    log = EventLog(run, trainer.step)
-    try:
+    warnings += trainer.resume()
+    if order.lonely:
+        wells = "1 well has" if len(order.lonely) == 1 else f"{len(order.lonely)} wells have"
+        warnings.append(f"{wells} one site, which pairs with itself: {_some(order.lonely)}.")
+    with closing(EventLog(run, trainer.step)) as log:
         log.write("resumed" if trainer.step else "started", trainer.step, steps=trainer.facts.steps, device=str(where))
-        if order.lonely:
-            warnings.append(f"{len(order.lonely)} wells have one site, which pairs with itself: {_some(order.lonely)}")
-        gaps = sum(len(plate.gaps) for plate in opened)
-        if gaps:
-            warnings.append(f"{gaps} gaps in the plates (missing or odd files); `sslprofiler inspect` lists them")
         for warning in warnings:
             log.write("warning", trainer.step, text=warning)
             print(f"Warning: {warning}", file=sys.stderr)
         memory = int(settled.plates.memory_gb * 1e9)
-        with PairLoader(
-            order, opened, channels, trainer.facts.scale, memory, lambda text: log.write("bad_site", trainer.step, text=text)
-        ) as loader:
+        with PairLoader(order, opened, channels, trainer.facts.scale, memory) as loader:
             return run_training(trainer, loader, log)
-    finally:
-        log.close()
+
+
+def _open(
+    paths: Sequence[Path | str], recipe: Recipe, metadata: Path | str | None, channels_file: Path | None
+) -> tuple[list[Plate], list[str]]:
+    """Open the plates, every file's header read, so that what is odd shows now and not in the night."""
+    opened = [tile_plate(plate, recipe.plates.tile) for plate in open_plates(paths, channels=channels_file, check=True)]
+    require_same_channels(opened)
+    warnings = [text for plate in opened if (text := describe_gaps(plate))]
+    if metadata is not None:
+        warnings += load_metadata(metadata, opened).attrs["warnings"]
+    return opened, warnings
+
+
+def describe_gaps(plate: Plate) -> str | None:
+    """Say in one line that a plate has gaps, or None."""
+    if not plate.gaps:
+        return None
+    first = plate.gaps[0]
+    count = "1 gap" if len(plate.gaps) == 1 else f"{len(plate.gaps)} gaps"
+    return (
+        f"Plate {plate.name} has {count} (`sslprofiler inspect` lists them); "
+        f"the first: {first.path.name}: {first.problem}."
+    )
 
 
 def _facts(
@@ -144,8 +168,8 @@ def _refuse_changes(run: RunFolder, asked: Recipe, group: str) -> None:
         changed.insert(0, f"--channels was {run.facts().group}, now {group}")
     if changed:
         raise UserError(
-            f"{run.path} was started with other settings: {_some(changed)}. Resume with the same ones, or train into "
-            "another --out."
+            f"{run.path} was started with other settings: {_some(changed)}. Resume with the same ones (leave "
+            "out --recipe and --set), or train into another --out."
         )
 
 
