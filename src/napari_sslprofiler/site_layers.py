@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from sslprofiler_core.plates import Plate, Site
 
 # Cell Painting's stains by name, and colours for other fluorescence channels in their order. Each is dark enough that
-# five of them add up without reaching white, where napari's own cycle saturates.
+# five at half strength add up to less than white, where napari's own cycle saturates.
 STAIN_COLOURS = {
     "dna": "#3355ff",
-    "er": "#00a070",
-    "rna": "#8c8400",
-    "agp": "#c05000",
-    "mito": "#b0107c",
+    "er": "#00986a",
+    "rna": "#645e00",
+    "agp": "#a84600",
+    "mito": "#a00c78",
 }
 OTHER_COLOURS = ("#b03030", "#00883c", "#3060e0", "#907000", "#8030b0", "#007c8c")
 
