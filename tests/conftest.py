@@ -35,7 +35,7 @@ def cpjump1() -> Path:
 
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two simulated plates of 6 wells x 4 sites of 64 px: ``images/`` and ``metadata/``. Tests copy what they change."""
+    """Two simulated plates, 6 wells x 4 sites of 64 px: ``images/``, ``metadata/``. Tests copy what they change."""
     from sslprofiler_core.plates import simulate_plates
 
     return simulate_plates(tmp_path_factory.mktemp("simulated") / "screen", plates=2, wells=6, sites=4, size=64)

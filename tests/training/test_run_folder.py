@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 from pathlib import Path
 
@@ -130,4 +129,4 @@ def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path: Path) -> No
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_bytes() == b"old"
-    assert sorted(os.listdir(tmp_path)) == ["run", "run.json"]
+    assert {found.name for found in tmp_path.iterdir()} == {"run", "run.json"}

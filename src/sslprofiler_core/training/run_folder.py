@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class RunFacts:
         Length of the run.
     metadata
         Path of the plate metadata, or None.
+    sites
+        Plate name -> number of its complete sites.
     version
         Of the software that started it.
     """
@@ -51,6 +53,7 @@ class RunFacts:
     scale: IntensityScale
     steps: int
     metadata: str | None = None
+    sites: dict[str, int] = field(default_factory=dict)
     version: str = __version__
 
 

@@ -85,7 +85,7 @@ def train(
     channels = {plate.name: select_channels(plate, group) for plate in opened}
     order = PairOrder.over([site for plate in opened for site in plate.sites], settled.train)
     if going_on:
-        _refuse_other_plates(run.facts(), opened, channels)
+        warnings += _compare_plates(run.facts(), opened, channels)
     else:
         run.claim()
         run.create(settled, _facts(settled, opened, channels, group, order, metadata))
@@ -153,6 +153,7 @@ def _facts(
         ),
         steps=recipe.train.steps or recipe.train.epochs * order.steps_per_epoch,
         metadata=str(Path(metadata).resolve()) if metadata else None,
+        sites={plate.name: len(plate.sites) for plate in plates},
     )
 
 
@@ -173,7 +174,8 @@ def _refuse_changes(run: RunFolder, asked: Recipe, group: str) -> None:
         )
 
 
-def _refuse_other_plates(facts: RunFacts, plates: Sequence[Plate], channels: dict[str, tuple[int, ...]]) -> None:
+def _compare_plates(facts: RunFacts, plates: Sequence[Plate], channels: dict[str, tuple[int, ...]]) -> list[str]:
+    """Refuse other plates and channels than the run was started on; warn of other sites."""
     names = {plate.name for plate in plates}
     if names != set(facts.plates):
         raise UserError(
@@ -184,6 +186,13 @@ def _refuse_other_plates(facts: RunFacts, plates: Sequence[Plate], channels: dic
     found = tuple(first.channels[index].name for index in channels[first.name])
     if found != facts.channels:
         raise UserError(f"The run's channels are {', '.join(facts.channels)}; the plates have {', '.join(found)}.")
+    # A file that went bad overnight must not end the run, but it changes which sites meet from here on.
+    return [
+        f"Plate {plate.name} has {len(plate.sites)} complete sites, and had {facts.sites[plate.name]} when the run was "
+        "started: the run goes on with other pairs than it would have had."
+        for plate in plates
+        if len(plate.sites) != facts.sites.get(plate.name, len(plate.sites))
+    ]
 
 
 def _some(items: Sequence[str], most: int = 4) -> str:
