@@ -37,7 +37,7 @@ soak:
 
 bench:
 	@sh tools/setup.sh test
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(bin)/python "$$script"; done
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(bin)/python "$$script"; done
 
 clean:
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
