@@ -209,7 +209,11 @@ def _plate_scale(plate: Plate, models: Sequence[LoadedModel]) -> Mapping[str, tu
         if known is None:
             settings = model.recipe.plates
             known = measure_scale(
-                [plate], percentiles=settings.percentiles, sites=settings.scale_sites, seed=model.recipe.train.seed
+                [plate],
+                percentiles=settings.percentiles,
+                sites=settings.scale_sites,
+                seed=model.recipe.train.seed,
+                channels=model.channels,
             )[plate.name]
         found.update({name: known[name] for name in model.channels})
     return found

@@ -140,9 +140,10 @@ def _facts(
     metadata: Path | str | None,
 ) -> RunFacts:
     first = plates[0]
+    names = tuple(first.channels[index].name for index in channels[first.name])
     return RunFacts(
         group=group,
-        channels=tuple(first.channels[index].name for index in channels[first.name]),
+        channels=names,
         pixel_size_um=first.pixel_size_um,
         plates={plate.name: str(plate.root.resolve()) for plate in plates},
         scale=measure_scale(
@@ -150,6 +151,8 @@ def _facts(
             percentiles=recipe.plates.percentiles,
             sites=recipe.plates.scale_sites,
             seed=recipe.train.seed,
+            channels=names,
+            progress=True,
         ),
         steps=recipe.train.steps or recipe.train.epochs * order.steps_per_epoch,
         metadata=str(Path(metadata).resolve()) if metadata else None,
