@@ -77,3 +77,10 @@ def test_plate_batches_hold_one_plate_each_and_still_show_each_site_once() -> No
     assert all(len(plate) == 1 for plate in plates)
     assert sorted(pairs.epoch(0).ravel().tolist()) == list(range(24))
     assert len({tuple(plate) for plate in plates[:4]}) == 2  # plates alternate in a shuffled order
+
+
+def test_plates_too_small_for_a_batch_share_theirs() -> None:
+    three = [*sites(4, 4, plate="P1"), *sites(2, plate="P2"), *sites(2, plate="P3")]
+    pairs = PairOrder.over(three, TrainRecipe(batch=4, plate_batches=True))
+    plates = {frozenset(three[index].plate for index in pairs.step(step).ravel()) for step in range(3)}
+    assert plates == {frozenset({"P1"}), frozenset({"P2", "P3"})}

@@ -104,7 +104,9 @@ class LossRecipe(Section):
     """The objective (paper 3.2.1; DINOv2)."""
 
     dino_masked: NonNegative = Field(1.0, description="Weight of DINO between masked v1 and v1 (paper 3.2.1)")
-    dino_local: NonNegative = Field(1.0, description="Weight of DINO between v2 and v1: local aggregation (paper 3.2.1)")
+    dino_local: NonNegative = Field(
+        1.0, description="Weight of DINO between v2 and v1: local aggregation (paper 3.2.1)"
+    )
     ibot: NonNegative = Field(1.0, description="lambda1, the weight of iBOT (paper 3.2.1)")
     koleo: NonNegative = Field(0.1, description="lambda2, the weight of KoLeo (paper 3.2.1)")
     student_temperature: Above0 = Field(0.1, description="Temperature of the student's softmax")
@@ -133,13 +135,19 @@ class TrainRecipe(Section):
     steps: Annotated[int, Field(ge=0)] = Field(0, description="Length of the run in steps; 0: epochs decide")
     batch: Annotated[int, Field(ge=2)] = Field(128, description="Site pairs a step (paper 4.1)")
     plate_batches: bool = Field(
-        False, description="Draw each batch from one plate, so that telling plates apart does not lower the loss"
+        False, description="Draw each batch from one plate where it fills one: telling plates apart is then no help"
     )
     lr: Above0 = Field(2e-5, description="Peak learning rate, used as it is (paper 4.1)")
     lr_final: NonNegative = Field(1e-6, description="Learning rate at the end of the cosine")
-    warmup: Fraction = Field(0.1, description="Part of the run with a rising learning rate (paper 4.1: 10 of 100 epochs)")
-    weight_decay: tuple[NonNegative, NonNegative] = Field((0.04, 0.4), description="Weight decay, first and last (cosine)")
-    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = Field(0.9, description="Learning-rate factor from block to block")
+    warmup: Fraction = Field(
+        0.1, description="Part of the run with a rising learning rate (paper 4.1: 10 of 100 epochs)"
+    )
+    weight_decay: tuple[NonNegative, NonNegative] = Field(
+        (0.04, 0.4), description="Weight decay, first and last (cosine)"
+    )
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.9, description="Learning-rate factor from block to block"
+    )
     patch_embed_lr: NonNegative = Field(0.2, description="Learning-rate factor of the patch embedding")
     momentum: tuple[Fraction, Fraction] = Field((0.992, 1.0), description="Teacher momentum, first and last (cosine)")
     clip: Above0 = Field(3.0, description="Gradient norm limit of each module")

@@ -36,7 +36,8 @@ class PairOrder:
     seed
         Of the run.
     plate_batches
-        Whether a batch comes from one plate (our choice: what tells plates apart is then no help).
+        Whether a batch comes from one plate (our choice: what tells plates apart is then no help). Plates too small to
+        fill a batch share theirs.
     """
 
     sites: tuple[Site, ...]
@@ -79,17 +80,24 @@ class PairOrder:
 
     @cached_property
     def _blocks(self) -> list[list[int]]:
-        """Numbers of the wells that may meet in a batch: all, or those of each plate."""
-        blocks: dict[str, list[int]] = {}
+        """Numbers of the wells that may meet in a batch: all, or those of each plate.
+
+        Plates too small to fill a batch share theirs.
+        """
+        plates: dict[str, list[int]] = {}
         for number, well in enumerate(self.wells):
-            blocks.setdefault(self.sites[well[0]].plate if self.plate_batches else "", []).append(number)
-        return list(blocks.values())
+            plates.setdefault(self.sites[well[0]].plate if self.plate_batches else "", []).append(number)
+        full = [wells for wells in plates.values() if self._couple_count(wells) >= self.batch // 2]
+        small = [number for wells in plates.values() if wells not in full for number in wells]
+        return [*full, small] if small else full
+
+    def _couple_count(self, wells: Sequence[int]) -> int:
+        return sum(max(1, len(self.wells[number]) // 2) for number in wells)
 
     @property
     def steps_per_epoch(self) -> int:
         """Full batches an epoch; which pairs the rest is made of changes from epoch to epoch."""
-        couples = [sum(max(1, len(self.wells[number]) // 2) for number in block) for block in self._blocks]
-        return sum(count // (self.batch // 2) for count in couples)
+        return sum(self._couple_count(block) // (self.batch // 2) for block in self._blocks)
 
     def epoch(self, epoch: int) -> NDArray[np.int64]:
         """All couples of an epoch in their order: int64 (steps_per_epoch * batch / 2, 2), indices into ``sites``."""
