@@ -1,6 +1,6 @@
 """Does the demo's training teach anything? Fresh simulations x fresh networks, trained against untrained, paired.
 
-    python benchmarks/demo_accuracy.py --out DIR [--sims 11 12 13] [--models 0 1 2] [--lengths 2 4]
+    python benchmarks/demo_accuracy.py [--out DIR] [--sims 11 12 13] [--models 0 1 2] [--lengths 2 4]
 
 Each run trains both channel groups with the demo's recipe, profiles all wells and scores 1-NN leaving one plate out, as
 the demo does; the same network untrained and hand-made features stand beside it. ``--lengths`` adds, for the first
@@ -38,7 +38,7 @@ SETTINGS = DemoSettings()
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/demo-accuracy"))
     parser.add_argument("--sims", type=int, nargs="+", default=[11, 12, 13], help="seeds of the simulation")
     parser.add_argument("--models", type=int, nargs="+", default=[0, 1, 2], help="seeds of the networks")
     parser.add_argument("--lengths", type=int, nargs="*", default=[], help="longer runs, as multiples of the demo's")
@@ -140,7 +140,7 @@ def report(rows: pd.DataFrame, recipe: str) -> str:
         "Trained minus untrained, paired well by well, in percentage points (standard error over wells, the network "
         "seeds of a simulation averaged first):",
         "",
-        "| channels | centred per plate | difference | standard error | in standard errors | runs in which it is positive |",
+        "| channels | centred per plate | difference | standard error | in errors | runs with a gain |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for channels in (BOTH, *GROUPS):
