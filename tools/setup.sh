@@ -24,9 +24,15 @@ fail() {
 
 # --- Nothing to do? The stamp holds what the environment was made from. ---------------------------------------------
 
+display=no # does the asked-for need a display in memory, as the tests do on Linux?
+if [ "$what" = test ] && [ "$(uname -s)" = Linux ]; then
+    display=yes
+fi
+
 stamp=$venv/.set-up-$what
 made_from="$(pwd) $(cat pyproject.toml tools/setup.sh | cksum)"
-if [ -x "$venv/bin/sslprofiler" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$made_from" ]; then
+if [ -x "$venv/bin/sslprofiler" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$made_from" ] &&
+    { [ $display = no ] || command -v xvfb-run >/dev/null; }; then
     exit 0
 fi
 
@@ -54,7 +60,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     wanted="$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
 fi
 # A display where there is none: an X server in memory, software OpenGL, and what Qt's xcb platform loads.
-if [ "$what" = test ] && [ "$(uname -s)" = Linux ]; then
+if [ $display = yes ]; then
     wanted="$wanted xvfb xauth fonts-dejavu-core libdbus-1-3 libegl1 libfontconfig1 libgl1 libgl1-mesa-dri
         libglib2.0-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0
         libxcb-render-util0 libxcb-shape0 libxcb-xfixes0 libxcb-xinerama0 libxkbcommon-x11-0"
@@ -83,7 +89,7 @@ Ask for: apt-get install --no-install-recommends$missing"
             fail "apt-get could not install the system packages; its messages are above.
 Needed:$missing"
     fi
-elif [ "$what" = test ] && [ "$(uname -s)" = Linux ] && ! command -v xvfb-run >/dev/null; then
+elif [ $display = yes ] && ! command -v xvfb-run >/dev/null; then
     fail "the tests open windows and need xvfb-run, and this is no Debian that apt-get could install it on.
 Install your system's packages of: xvfb, xauth, Mesa's OpenGL and EGL, libxcb-cursor, libxkbcommon-x11."
 elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
