@@ -55,7 +55,12 @@ torch.save = half
 KILL_BEFORE_CHECKPOINT = """
 import os, signal
 from sslprofiler_core.training import loop
-loop.save_checkpoint = lambda *rest: os.kill(os.getpid(), signal.SIGKILL)
+save = loop.save_checkpoint
+def or_kill(folder, step, *rest):
+    if step == 12:
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(folder, step, *rest)
+loop.save_checkpoint = or_kill
 """
 KILL_AFTER_CHECKPOINT = """
 import os, signal
@@ -227,9 +232,9 @@ def test_told_to_stop_by_a_signal(
 def test_killed_between_the_last_model_and_the_end(code: str, child: Child, tmp_path: Path) -> None:
     """Whichever of model and checkpoint was written last, the resumed run's model is the final one."""
     run, whole = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "whole")
-    end(child(whole.path, "train.steps=12", "train.checkpoint_steps=12"), 0)
-    end(child(run.path, "train.steps=12", "train.checkpoint_steps=12", first=code), -signal.SIGKILL)
-    end(child(run.path, "train.steps=12", "train.checkpoint_steps=12"), 0)
+    end(child(whole.path, "train.steps=12", "train.checkpoint_steps=6"), 0)
+    end(child(run.path, "train.steps=12", "train.checkpoint_steps=6", first=code), -signal.SIGKILL)
+    end(child(run.path, "train.steps=12", "train.checkpoint_steps=6"), 0)
     assert_equal_runs(run, whole)
 
 
