@@ -60,7 +60,8 @@ def test_training_saw_the_real_channels(wells: Path) -> None:
 def test_every_pseudo_site_is_embedded(wells: Path) -> None:
     sites = read_sites(wells.parent / "sites.parquet")
     assert len(sites.metadata) == 6 * 9
-    assert all(array.shape == (54, 128) and np.isfinite(array).all() for array in sites.features.values())
+    width = RunFolder(wells.parent / "fluorescence").recipe().model.width
+    assert all(array.shape == (54, width) and np.isfinite(array).all() for array in sites.features.values())
     assert set(sites.features) == {f"{group}_{kind}" for group in CHANNELS for kind in ("cls", "patch")}
     assert all(len(np.unique(array.round(4), axis=0)) == 54 for array in sites.features.values())
 
@@ -68,7 +69,8 @@ def test_every_pseudo_site_is_embedded(wells: Path) -> None:
 def test_the_profile_table_is_whole(wells: Path) -> None:
     table = read_wells(wells)
     assert len(table.metadata) == 6
-    assert table.profiles.shape == (6, 9 * 2 * 2 * 128)
+    width = RunFolder(wells.parent / "fluorescence").recipe().model.width
+    assert table.profiles.shape == (6, 9 * 2 * 2 * width)
     assert np.isfinite(table.profiles).all()
     names = pq.read_schema(wells).names
     assert names[-1] == "profile"

@@ -315,7 +315,7 @@ def test_what_a_run_costs_may_change(copied: RunFolder, resume: Resume) -> None:
 @pytest.mark.parametrize(
     ("more", "options", "message"),
     [
-        (["train.lr=0.5"], {}, r"train\.lr was 0\.0015, now 0\.5"),
+        (["train.lr=0.5"], {}, r"train\.lr was [\d.]+, now 0\.5"),
         (["train.steps=99"], {}, r"train\.steps was 12, now 99"),
         ([], {"group": "brightfield"}, r"--channels was fluorescence, now brightfield"),
         (["augment.flip=0", "augment.jitter=0", "loss.koleo=0", "train.lr=1", "train.seed=5"], {}, "and 1 more"),
