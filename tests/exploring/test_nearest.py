@@ -35,6 +35,15 @@ def test_chunks_do_not_show(metric: str, monkeypatch: pytest.MonkeyPatch) -> Non
         np.testing.assert_array_equal(a, b)
 
 
+def test_many_rows_of_zeros_do_not_crowd_out_true_neighbours() -> None:
+    rows = np.random.default_rng(3).integers(0, 3, (37, 2)).astype(float)
+    rows[5:20] = 0.0
+    _, distances = neighbours(rows, rows, 20)
+    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
+    expected = np.sort(1.0 - unit @ unit.T, axis=1)[:, :20]
+    np.testing.assert_allclose(distances, expected, atol=1e-6)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     rows=st.integers(2, 60),

@@ -41,7 +41,7 @@ def test_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
     for mine, theirs in ((other.student, saved.student), (other.teacher, saved.teacher)):
         assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
     assert torch.equal(other.centres.patch_K, saved.centres.patch_K)
-    first, second = (list(p.optimizer.state.values())[0]["exp_avg"] for p in (other, saved))
+    first, second = (next(iter(p.optimizer.state.values()))["exp_avg"] for p in (other, saved))
     assert torch.equal(first, second)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -20,7 +21,7 @@ def test_learning_rate_warms_up_over_ten_of_a_hundred_epochs_then_falls_to_its_e
     assert rates[99] == rates[100] == pytest.approx(2e-5) == max(rates)
     assert rates[550] == pytest.approx((2e-5 + 1e-6) / 2, rel=1e-3)
     assert rates[-1] == pytest.approx(1e-6, rel=1e-2)
-    assert all(later < earlier for earlier, later in zip(rates[100:], rates[101:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(rates[100:]))
 
 
 def test_momentum_weight_decay_and_teacher_temperature_at_their_ends() -> None:

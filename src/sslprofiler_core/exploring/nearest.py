@@ -72,6 +72,11 @@ def neighbours(queries_QD: Any, database_ND: Any, k: int, metric: Metric = "cosi
         if metric == "cosine":
             queries, database = _unit(queries), _unit(database)
         half_squares = 0.5 * (database * database).sum(1)
+        empty = half_squares == 0.0
+        if metric == "cosine":
+            half_squares = torch.full_like(
+                half_squares, 0.5
+            )  # 1 - q . d for rows of zeros too, which are at 1 from all
         candidates = min(count, k + MARGIN)
         indices = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
         distances = torch.empty((len(queries), k), dtype=torch.float32, device=queries.device)
@@ -81,7 +86,7 @@ def neighbours(queries_QD: Any, database_ND: Any, k: int, metric: Metric = "cosi
             # |q - d|^2 / 2 without |q|^2 / 2, which does not change the order.
             scores = torch.addmm(half_squares, chunk, database.T, alpha=-1.0)
             best, near = scores.topk(candidates, largest=False)
-            own, at = _rank(chunk, database, half_squares, near, metric, k)
+            own, at = _rank(chunk, database, empty, near, metric, k)
             if candidates < count:
                 # More rows tie at the edge, as far as float32 can tell, than the margin holds: rank all that do.
                 largest = (chunk.norm(dim=1) + 1.0) * (half_squares.max().mul(2).sqrt() + 1.0)
@@ -89,7 +94,7 @@ def neighbours(queries_QD: Any, database_ND: Any, k: int, metric: Metric = "cosi
                 for row in torch.nonzero(best[:, -1] - best[:, k - 1] <= slack).flatten().tolist():
                     wide = torch.nonzero(scores[row] <= best[row, k - 1] + slack[row]).flatten()
                     own[row], at[row] = (
-                        x[0] for x in _rank(chunk[row : row + 1], database, half_squares, wide[None], metric, k)
+                        x[0] for x in _rank(chunk[row : row + 1], database, empty, wide[None], metric, k)
                     )
             distances[start : start + step], indices[start : start + step] = own, at
     if isinstance(queries_QD, torch.Tensor):
@@ -105,7 +110,7 @@ def _unit(rows: Tensor) -> Tensor:
 
 
 def _rank(
-    queries: Tensor, database: Tensor, half_squares: Tensor, near: Tensor, metric: Metric, k: int
+    queries: Tensor, database: Tensor, empty_N: Tensor, near: Tensor, metric: Metric, k: int
 ) -> tuple[Tensor, Tensor]:
     """True distances to the candidates, the first k by (distance, index)."""
     near = near.sort(dim=1).values
@@ -115,7 +120,7 @@ def _rank(
         distances = squares.sqrt_()
     else:
         # For unit vectors 1 - q . d = |q - d|^2 / 2, which is exact for near ones; a row of zeros is at 1 from all.
-        empty = (queries.square().sum(-1) == 0.0)[:, None] | (half_squares[near] == 0.0)
+        empty = (queries.square().sum(-1) == 0.0)[:, None] | empty_N[near]
         distances = (0.5 * squares).masked_fill_(empty, 1.0)
     ranked, order = distances.sort(dim=1, stable=True)
     return ranked[:, :k], near.gather(1, order)[:, :k]

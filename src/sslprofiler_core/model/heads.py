@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,7 +23,7 @@ class ProjectionHead(nn.Module):
         super().__init__()
         widths = [recipe.width, recipe.head_hidden, recipe.head_hidden]
         layers: list[nn.Module] = []
-        for inside, outside in zip(widths, widths[1:], strict=False):
+        for inside, outside in pairwise(widths):
             layers.append(nn.Linear(inside, outside))
             if recipe.head_norm:
                 layers.append(nn.BatchNorm1d(outside, track_running_stats=False))

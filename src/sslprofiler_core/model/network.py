@@ -44,4 +44,5 @@ def build_network(recipe: Recipe, channels: int) -> tuple[Network, Network]:
 
 def build_backbone(recipe: Recipe, channels: int) -> Backbone:
     """Make the backbone as it is before training: what a trained one is compared with."""
-    return build_network(recipe, channels)[1].backbone.eval()
+    backbone: Backbone = build_network(recipe, channels)[1].backbone.eval()
+    return backbone

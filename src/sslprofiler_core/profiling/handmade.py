@@ -72,7 +72,10 @@ def texture_features(site_CHW: Site) -> NDArray[np.float32]:
     channels = len(site)
     pixels = unit.reshape(channels, -1)
     correlation = (pixels @ pixels.T) / pixels.shape[1]
-    return np.concatenate([own.ravel(), correlation[np.triu_indices(channels, 1)]]).astype(np.float32)
+    features: NDArray[np.float32] = np.concatenate([own.ravel(), correlation[np.triu_indices(channels, 1)]]).astype(
+        np.float32
+    )
+    return features
 
 
 def feature_names(kind: str, channels: Sequence[str]) -> list[str]:
