@@ -1,0 +1,212 @@
+"""``sslprofiler demo``: simulate, train, embed, profile, evaluate, report; each stage goes on where it was left."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates import simulate_plates
+from sslprofiler_core.recipes import load_recipe
+
+if TYPE_CHECKING:
+    from .report import Findings
+
+GROUPS = ("fluorescence", "brightfield")
+
+# How much longer `--full` trains.
+LONGER = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """Size of the demo. The defaults take at most four minutes on two cores; tests use smaller ones."""
+
+    plates: int = 4
+    wells: int = 48
+    sites: int = 4
+    size: int = 128
+    recipe: str = "tiny"
+    overrides: tuple[str, ...] = ()
+    umap: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFolder:
+    """Where everything of a demo lies: a short and a full one share the plates, and nothing that training made."""
+
+    out: Path
+    full: bool = False
+
+    def named(self, stem: str, ending: str) -> Path:
+        """A file of this demo: ``wells.parquet``, or ``wells-full.parquet`` of a full one."""
+        return self.out / f"{stem}{'-full' if self.full else ''}{ending}"
+
+    @property
+    def images(self) -> Path:
+        """The simulated plates."""
+        return self.out / "plates" / "images"
+
+    @property
+    def metadata(self) -> Path:
+        """Their plate map and tables."""
+        return self.out / "plates" / "metadata"
+
+    @property
+    def runs(self) -> dict[str, Path]:
+        """Channel group -> run folder."""
+        return {group: self.named(f"runs/{group}", "") for group in GROUPS}
+
+
+class Stopwatch:
+    """Seconds of each stage, kept beside the results: a stage that went on later adds up, one that was kept stays."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self.seconds: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self.seconds = {}
+
+    @contextmanager
+    def stage(self, name: str, *, add: bool = True, kept: bool = False) -> Iterator[None]:
+        """Time what is inside the ``with``, also when it is interrupted."""
+        before = self.seconds.get(name, 0.0) if add else 0.0
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            if not kept or name not in self.seconds:
+                self.seconds[name] = round(before + time.perf_counter() - began, 2)
+                self._path.write_text(json.dumps(self.seconds, indent=1) + "\n", encoding="utf-8")
+
+
+def run_demo(out: Path | str, *, full: bool = False, seed: int = 0, settings: DemoSettings | None = None) -> Path:
+    """Do the main job on simulated plates, and write a report about it.
+
+    Parameters
+    ----------
+    out
+        Folder: ``plates/``, ``runs/``, the tables of sites and wells, ``metrics.csv``, ``report.html``. What is there
+        already from an earlier call with the same seed is kept, and what was stopped goes on.
+    full
+        Train ten times as long, into runs, tables and a report of its own (``...-full``).
+    seed
+        Of the plates and of the training.
+    settings
+        Sizes other than the demo's.
+
+    Returns
+    -------
+    The report's path.
+
+    Raises
+    ------
+    UserError
+        When ``out`` cannot be written or holds something else, or a training fails.
+    """
+    settings = settings or DemoSettings()
+    folder = DemoFolder(Path(out), full)
+    try:
+        folder.runs[GROUPS[0]].parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder.out, os.W_OK):
+            raise UserError(f"The folder {folder.out} cannot be written. Choose another --out.")
+        return _run(folder, settings, seed)
+    except KeyboardInterrupt:
+        print(f"\nStopped; what is done is kept in {folder.out}. The same command goes on from here.", file=sys.stderr)
+        raise
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        raise UserError(
+            f"The demo cannot write in {folder.out} ({error.strerror or error}{where}). "
+            "Free some space, or choose another --out."
+        ) from error
+
+
+def _run(folder: DemoFolder, settings: DemoSettings, seed: int) -> Path:
+    from .side_by_side import finished, train_side_by_side
+
+    watch = Stopwatch(folder.named("timings", ".json"))
+    with watch.stage("simulate", kept=(folder.metadata / "experiment-metadata.tsv").is_file()):
+        simulate_plates(
+            folder.out / "plates",
+            plates=settings.plates,
+            wells=settings.wells,
+            sites=settings.sites,
+            size=settings.size,
+            seed=seed,
+        )
+    with watch.stage("train", kept=all(map(finished, folder.runs.values()))):
+        overrides = training_overrides(settings, seed, folder.full)
+        train_side_by_side(folder.images, folder.metadata, folder.runs, settings.recipe, overrides)
+    findings = _measure(folder, settings, seed, watch)
+
+    from .report import summary, write_report
+
+    with watch.stage("report", add=False):
+        path = write_report(findings, folder.named("report", ".html"))
+    print(summary(findings))
+    return path
+
+
+def training_overrides(settings: DemoSettings, seed: int, full: bool) -> list[str]:
+    """What the demo changes in its recipe: the seed, and the length when ``full``."""
+    overrides = [*settings.overrides, f"train.seed={seed}"]
+    if full:
+        train = load_recipe(settings.recipe, overrides).train
+        name, length = ("steps", train.steps) if train.steps else ("epochs", train.epochs)
+        overrides.append(f"train.{name}={LONGER * length}")
+    return overrides
+
+
+def _measure(folder: DemoFolder, settings: DemoSettings, seed: int, watch: Stopwatch) -> Findings:
+    """All between the training and the report. The map is laid out beside it, by a process of its own."""
+    from sslprofiler_core.model import build_backbone
+    from sslprofiler_core.plates import open_plates
+    from sslprofiler_core.profiling import read_wells
+    from sslprofiler_core.profiling.embed import embed_plates, load_models
+
+    from .features import network_profiles, well_features
+    from .maps import WellMap
+    from .report import Findings
+    from .scores import measure
+
+    models = load_models(list(folder.runs.values()))
+    sites, wells = folder.named("sites", ".parquet"), folder.named("wells", ".parquet")
+    done = len(list(sites.glob("*.parquet"))) == settings.plates
+    with watch.stage("embed", kept=done):
+        embed_plates([folder.images], models, sites, metadata=folder.metadata)
+        trained = network_profiles(sites, wells, models)
+    with WellMap(wells, seed, wanted=settings.umap) as well_map:
+        with watch.stage("embed", kept=done):
+            before = [replace(m, backbone=build_backbone(m.recipe, len(m.channels)), step=0) for m in models]
+            apart = folder.named("untrained-sites", ".parquet")
+            embed_plates([folder.images], before, apart, metadata=folder.metadata)
+            untrained = network_profiles(apart, folder.named("untrained-wells", ".parquet"), models)
+        table = read_wells(wells)
+        plates = open_plates([folder.images])
+        with watch.stage("hand-made features", kept=(folder.out / "texture-wells.parquet").is_file()):
+            handmade = well_features(plates, models, table.metadata, folder.out)
+        with watch.stage("evaluate", add=False):
+            results = measure(table.metadata, {"trained": trained, "untrained": untrained}, handmade, seed)
+            results.numbers.to_csv(folder.named("metrics", ".csv"), index=False)
+            layout = well_map.layout()
+    return Findings(
+        settings=settings,
+        seed=seed,
+        full=folder.full,
+        plates=plates,
+        models=models,
+        runs=folder.runs,
+        wells=table,
+        results=results,
+        layout=layout,
+        seconds=watch.seconds,
+    )
