@@ -84,6 +84,15 @@ def well_features(
     return profiles
 
 
+def centred_per_plate(profiles_WD: Floats, metadata: DataFrame) -> Floats:
+    """Subtract each plate's mean profile: what all wells of a plate share, such as its stain, is gone."""
+    centred = np.array(profiles_WD, np.float64)
+    plates = metadata["Metadata_Plate"].to_numpy()
+    for plate in np.unique(plates):
+        centred[plates == plate] -= centred[plates == plate].mean(axis=0)
+    return centred.astype(np.float32)
+
+
 def merged_scale(models: Sequence[LoadedModel]) -> IntensityScale:
     """The intensity scale of all models' channels."""
     scale: IntensityScale = {}

@@ -25,6 +25,8 @@ TERMS = {
 }
 _SMOOTH = 15
 _MASK_GREY = 0.62
+# Where the 99.5th percentile of a view's channel is shown: stains that lie over each other add up to white above it.
+_BRIGHTEST = 0.6
 
 
 @styled
@@ -54,7 +56,9 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], guess: floa
             [event for event in events if event["event"] == "health"], columns=["step", "effective_rank"]
         )
         axes = panels[1][column]
-        axes.plot(health["step"], health["effective_rank"], color=STYLE.palette[4])
+        axes.plot(
+            health["step"], health["effective_rank"], color=STYLE.palette[4], marker="." if len(health) < 5 else None
+        )
         axes.axhline(1.0, color=STYLE.chance, linewidth=1.0, linestyle=(0, (4, 3)))
         axes.set_ylim(0, 1.15 * float(np.nanmax(health["effective_rank"].to_numpy(float), initial=2.0)))
         axes.set_xlabel("step")
@@ -73,7 +77,7 @@ def _losses(axes: Axes, events: Sequence[Mapping[str, Any]], guess: float) -> No
         axes.plot(steps["step"], values, color=colour, alpha=0.2, linewidth=0.8)
         mean = values.rolling(_SMOOTH, min_periods=1, center=True).mean()
         axes.plot(steps["step"], mean, color=colour, label=label)
-    axes.axhline(guess, color=STYLE.chance, linewidth=1.0, linestyle=(0, (4, 3)), label="guessing")
+    axes.axhline(guess, color=STYLE.chance, linewidth=1.0, linestyle=(0, (4, 3)), label="even guess")
     axes.grid(axis="y")
 
 
@@ -117,9 +121,8 @@ def view_rows(shown: ShownViews) -> Figure:
 
 
 def _unit(view_CHW: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Stretch each channel to [0, 1] for the eye: standardised views have no brightness of their own."""
+    """Stretch each channel for the eye: standardised views have no brightness of their own."""
     low, high = np.percentile(view_CHW, [0.5, 99.5], axis=(1, 2))
-    scaled: NDArray[np.float64] = np.clip(
-        (view_CHW - low[:, None, None]) / np.maximum(high - low, 1e-6)[:, None, None], 0.0, 1.0
-    )
+    span = np.maximum(high - low, 1e-6)[:, None, None] / _BRIGHTEST
+    scaled: NDArray[np.float64] = np.clip((view_CHW - low[:, None, None]) / span, 0.0, 1.0)
     return scaled

@@ -1,4 +1,4 @@
-"""The map of wells, laid out by a child process: numba compiles for ten seconds, which another core can use."""
+"""The maps of wells, laid out by a child process: numba compiles for ten seconds, which another core can use."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from sslprofiler_core.exploring import umap_layout
 from sslprofiler_core.profiling import WellsTable, read_info, read_metadata, read_wells
 from sslprofiler_core.profiling.parquet import write_parquet
 
-AXES = ["Metadata_UMAP1", "Metadata_UMAP2"]
+from .features import centred_per_plate
+
+AXES = ("Metadata_UMAP1", "Metadata_UMAP2")
+# The same of profiles less their plate's mean.
+CENTRED_AXES = ("Metadata_CentredUMAP1", "Metadata_CentredUMAP2")
+
+Layouts = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class WellMap:
-    """The map of a wells table, ``<stem>.umap.parquet`` beside it; entering starts it, unless it is there already.
+    """The maps of a wells table, ``<stem>.umap.parquet`` beside it; entering starts them, unless they are there.
 
     Parameters
     ----------
     wells
         The wells table.
     seed
-        Of the map.
+        Of the maps.
     wanted
-        False starts nothing, and there is no map.
+        False starts nothing, and there are no maps.
     """
 
     def __init__(self, wells: Path, seed: int, *, wanted: bool = True) -> None:
@@ -51,14 +56,14 @@ class WellMap:
                 self._child.terminate()
             self._child.wait()
 
-    def layout(self) -> NDArray[np.float32] | None:
-        """Wait for the map: (W, 2) in the order of the wells table, None when it was not wanted."""
+    def layouts(self) -> Layouts | None:
+        """Wait for the maps of the profiles as they are, and centred per plate: each (W, 2); None when not wanted."""
         if not self._wanted:
             return None
         if self._child is not None and self._child.wait() != 0:
             write_map(self._wells, self._seed)  # once more here, where the reason is seen
-        layout: NDArray[np.float32] = read_metadata(map_path(self._wells))[AXES].to_numpy(np.float32)
-        return layout
+        table = read_metadata(map_path(self._wells))
+        return table[list(AXES)].to_numpy(np.float32), table[list(CENTRED_AXES)].to_numpy(np.float32)
 
 
 def map_path(wells: Path) -> Path:
@@ -67,10 +72,11 @@ def map_path(wells: Path) -> Path:
 
 
 def write_map(wells: Path, seed: int) -> None:
-    """Lay a wells table out and write its map."""
+    """Lay a wells table out and write its maps."""
     table = read_wells(wells)
-    layout = pd.DataFrame(umap_layout(table.profiles, seed=seed), columns=AXES)
-    metadata = pd.concat([table.metadata[["Metadata_Plate", "Metadata_Well"]].reset_index(drop=True), layout], axis=1)
+    metadata = table.metadata[["Metadata_Plate", "Metadata_Well"]].copy()
+    metadata[list(AXES)] = umap_layout(table.profiles, seed=seed)
+    metadata[list(CENTRED_AXES)] = umap_layout(centred_per_plate(table.profiles, table.metadata), seed=seed)
     write_parquet(map_path(wells), metadata, {}, {"profiles": _digest(table), "seed": seed})
 
 

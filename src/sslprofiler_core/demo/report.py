@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from sslprofiler_core.evaluation.html import Report
 from sslprofiler_core.plates import Plate
 from sslprofiler_core.profiling import WellsTable
 
-from . import sections, words
+from . import pictures, sections, words
 from .scores import Results
 
 if TYPE_CHECKING:
     from sslprofiler_core.model import LoadedModel
 
+    from .maps import Layouts
     from .run import DemoSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that the report is made of. ``models`` are in the order of ``runs`` (channel group -> run folder)."""
+    """All that the report is made of. ``models`` are in the order of ``runs`` (channel group -> run folder).
+
+    ``layouts`` waits for the maps of the wells, which are made meanwhile; None when there are none.
+    """
 
     settings: DemoSettings
     seed: int
@@ -34,7 +36,7 @@ class Findings:
     runs: dict[str, Path]
     wells: WellsTable
     results: Results
-    layout: NDArray[np.floating[Any]] | None
+    layouts: Callable[[], Layouts | None]
     seconds: dict[str, float]
 
 
@@ -45,9 +47,9 @@ def write_report(findings: Findings, path: Path) -> Path:
     sections.accuracy(report, findings)
     sections.transfer(report, findings)
     sections.position(report, findings)
-    sections.wells(report, findings)
-    sections.images(report, findings)
-    sections.training(report, findings)
+    pictures.wells(report, findings)
+    pictures.images(report, findings)
+    pictures.training(report, findings)
     sections.own_plates(report)
     sections.settings(report, findings)
     return report.write(path)

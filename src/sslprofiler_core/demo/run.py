@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.plates import simulate_plates
+from sslprofiler_core.plates.simulated_optics import CHANNELS
 from sslprofiler_core.recipes import load_recipe
 
 if TYPE_CHECKING:
+    from .features import Floats
+    from .maps import WellMap
     from .report import Findings
 
 GROUPS = ("fluorescence", "brightfield")
@@ -131,10 +134,13 @@ def run_demo(out: Path | str, *, full: bool = False, seed: int = 0, settings: De
 
 
 def _run(folder: DemoFolder, settings: DemoSettings, seed: int) -> Path:
+    from .maps import WellMap
+    from .report import summary, write_report
     from .side_by_side import finished, train_side_by_side
 
     watch = Stopwatch(folder.named("timings", ".json"))
-    with watch.stage("simulate", kept=(folder.metadata / "experiment-metadata.tsv").is_file()):
+    planes = settings.plates * settings.wells * settings.sites * len(CHANNELS)
+    with watch.stage("simulate", kept=sum(1 for _ in folder.images.glob("*/*.tiff")) == planes):
         simulate_plates(
             folder.out / "plates",
             plates=settings.plates,
@@ -146,12 +152,12 @@ def _run(folder: DemoFolder, settings: DemoSettings, seed: int) -> Path:
     with watch.stage("train", kept=all(map(finished, folder.runs.values()))):
         overrides = training_overrides(settings, seed, folder.full)
         train_side_by_side(folder.images, folder.metadata, folder.runs, settings.recipe, overrides)
-    findings = _measure(folder, settings, seed, watch)
-
-    from .report import summary, write_report
-
-    with watch.stage("report", add=False):
-        path = write_report(findings, folder.named("report", ".html"))
+    with watch.stage("embed", kept=_embedded(folder.named("sites", ".parquet"), settings)):
+        trained = _embed_trained(folder)
+    with WellMap(folder.named("wells", ".parquet"), seed, wanted=settings.umap) as well_map:
+        findings = _measure(folder, settings, seed, watch, trained, well_map)
+        with watch.stage("report", add=False):
+            path = write_report(findings, folder.named("report", ".html"))
     print(summary(findings))
     return path
 
@@ -166,38 +172,51 @@ def training_overrides(settings: DemoSettings, seed: int, full: bool) -> list[st
     return overrides
 
 
-def _measure(folder: DemoFolder, settings: DemoSettings, seed: int, watch: Stopwatch) -> Findings:
-    """All between the training and the report. The map is laid out beside it, by a process of its own."""
+def _embedded(sites: Path, settings: DemoSettings) -> bool:
+    return len(list(sites.glob("*.parquet"))) == settings.plates
+
+
+def _embed_trained(folder: DemoFolder) -> dict[str, Floats]:
+    from sslprofiler_core.profiling.embed import embed_plates, load_models
+
+    from .features import network_profiles
+
+    models = load_models(list(folder.runs.values()))
+    sites = embed_plates([folder.images], models, folder.named("sites", ".parquet"), metadata=folder.metadata)
+    return network_profiles(sites, folder.named("wells", ".parquet"), models)
+
+
+def _measure(
+    folder: DemoFolder,
+    settings: DemoSettings,
+    seed: int,
+    watch: Stopwatch,
+    trained: dict[str, Floats],
+    well_map: WellMap,
+) -> Findings:
+    """All that the trained profiles are compared with, and the scores of all."""
     from sslprofiler_core.model import build_backbone
     from sslprofiler_core.plates import open_plates
     from sslprofiler_core.profiling import read_wells
     from sslprofiler_core.profiling.embed import embed_plates, load_models
 
     from .features import network_profiles, well_features
-    from .maps import WellMap
     from .report import Findings
     from .scores import measure
 
     models = load_models(list(folder.runs.values()))
-    sites, wells = folder.named("sites", ".parquet"), folder.named("wells", ".parquet")
-    done = len(list(sites.glob("*.parquet"))) == settings.plates
-    with watch.stage("embed", kept=done):
-        embed_plates([folder.images], models, sites, metadata=folder.metadata)
-        trained = network_profiles(sites, wells, models)
-    with WellMap(wells, seed, wanted=settings.umap) as well_map:
-        with watch.stage("embed", kept=done):
-            before = [replace(m, backbone=build_backbone(m.recipe, len(m.channels)), step=0) for m in models]
-            apart = folder.named("untrained-sites", ".parquet")
-            embed_plates([folder.images], before, apart, metadata=folder.metadata)
-            untrained = network_profiles(apart, folder.named("untrained-wells", ".parquet"), models)
-        table = read_wells(wells)
-        plates = open_plates([folder.images])
-        with watch.stage("hand-made features", kept=(folder.out / "texture-wells.parquet").is_file()):
-            handmade = well_features(plates, models, table.metadata, folder.out)
-        with watch.stage("evaluate", add=False):
-            results = measure(table.metadata, {"trained": trained, "untrained": untrained}, handmade, seed)
-            results.numbers.to_csv(folder.named("metrics", ".csv"), index=False)
-            layout = well_map.layout()
+    sites = folder.named("untrained-sites", ".parquet")
+    with watch.stage("embed untrained", kept=_embedded(sites, settings)):
+        before = [replace(m, backbone=build_backbone(m.recipe, len(m.channels)), step=0) for m in models]
+        embed_plates([folder.images], before, sites, metadata=folder.metadata)
+        untrained = network_profiles(sites, folder.named("untrained-wells", ".parquet"), models)
+    table = read_wells(folder.named("wells", ".parquet"))
+    plates = open_plates([folder.images])
+    with watch.stage("hand-made features", kept=(folder.out / "texture-wells.parquet").is_file()):
+        handmade = well_features(plates, models, table.metadata, folder.out)
+    with watch.stage("evaluate", add=False):
+        results = measure(table.metadata, {"trained": trained, "untrained": untrained}, handmade, seed)
+        results.numbers.to_csv(folder.named("metrics", ".csv"), index=False)
     return Findings(
         settings=settings,
         seed=seed,
@@ -207,6 +226,6 @@ def _measure(folder: DemoFolder, settings: DemoSettings, seed: int, watch: Stopw
         runs=folder.runs,
         wells=table,
         results=results,
-        layout=layout,
+        layouts=well_map.layouts,
         seconds=watch.seconds,
     )

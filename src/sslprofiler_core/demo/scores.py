@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sslprofiler_core.evaluation import Score, Scores, score_position_control, score_transfers
 from sslprofiler_core.evaluation.folds import ALL
 
-from .features import BOTH
+from .features import BOTH, centred_per_plate
 
 Floats = NDArray[np.floating[Any]]
 
@@ -167,12 +167,3 @@ def measure(
 def overall(scores: Scores, k: int) -> Score:
     """The score over all wells."""
     return next(s for s in scores.scores if s.k == k and s.train == ALL and s.metric == "knn_accuracy")
-
-
-def centred_per_plate(profiles_WD: Floats, metadata: pd.DataFrame) -> Floats:
-    """Subtract each plate's mean profile: what all wells of a plate share, such as its stain, is gone."""
-    centred = np.array(profiles_WD, np.float64)
-    plates = metadata["Metadata_Plate"].to_numpy()
-    for plate in np.unique(plates):
-        centred[plates == plate] -= centred[plates == plate].mean(axis=0)
-    return centred.astype(np.float32)

@@ -1,8 +1,7 @@
-"""The sections of the demo's report: figures and tables, each with a sentence on how to read it."""
+"""The report's numbers: what the models score, beside what; how to do the same; settings."""
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import sys
@@ -11,25 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from sslprofiler_core.evaluation import control_wells
-from sslprofiler_core.evaluation.figures import accuracy_bars, accuracy_per_label, transfer_matrix
+from sslprofiler_core.evaluation.figures import accuracy_bars, transfer_matrix
 from sslprofiler_core.evaluation.folds import ALL
 from sslprofiler_core.evaluation.html import Report, Tile
-from sslprofiler_core.evaluation.maps import image_montage, plate_heat_maps, umap_panels
-from sslprofiler_core.training.run_folder import RunFolder
 
-from .features import BOTH, merged_scale, scaled_site
-from .figures import training_curves, view_rows
+from .features import BOTH
 from .scores import ALPHA, KS
-from .views import training_views
 from .words import FEATURES, NAMES, percent, points, verdicts
 
 if TYPE_CHECKING:
     from .report import Findings
-
-_VIEW_ROWS = 3
 
 
 def headline(report: Report, findings: Findings) -> None:
@@ -149,8 +140,8 @@ def position(report: Report, findings: Findings) -> None:
     report.heading("Is it the compound, or the position?")
     report.paragraph(
         "In CPJUMP1, and here, a compound sits at the same position on every plate. If position showed in the "
-        "profiles, compounds would be found for the wrong reason. So DMSO wells, which all hold the same, are asked for "
-        "their position: what is above chance is a position effect."
+        "profiles, compounds would be found for the wrong reason. So DMSO wells, which all hold the same, are asked "
+        "for their position: what is above chance is a position effect."
     )
     rows = []
     for name, scores in results.position.items():
@@ -200,131 +191,6 @@ def position(report: Report, findings: Findings) -> None:
     )  # fmt: skip
 
 
-def wells(report: Report, findings: Findings) -> None:
-    """Map, compounds and plates."""
-    metadata = findings.wells.metadata
-    compounds = np.where(control_wells(metadata), "DMSO", metadata["Metadata_Compound"].astype(str))
-    if findings.layout is not None:
-        report.heading("Map of wells")
-        panels = {
-            "Compound": np.array([name.removeprefix("sim-") for name in compounds]),
-            "Plate": metadata["Metadata_Plate"].astype(str).to_numpy(str),
-            "Cell line": metadata["Metadata_CellType"].astype(str).to_numpy(str),
-        }
-        report.figure(
-            umap_panels(findings.layout, panels, columns=2, shown=len(np.unique(compounds)), background="DMSO"),
-            "Each point is a well; wells with similar profiles lie near each other (UMAP of the trained profiles). "
-            "Islands of one compound are phenotypes; islands of one plate or cell line show what else the profiles "
-            "hold. Axes and distances between islands mean nothing.",
-            alt="UMAP of wells by compound, plate and cell line",
-            image="png",
-        )
-    report.heading("Which compounds, and where")
-    score = findings.results.score("trained")
-    with report.row():
-        report.figure(
-            accuracy_per_label(
-                score.labels, score.correct, chance=findings.results.chance, title="Trained models, 1-NN"
-            ),
-            "Accuracy of each compound. A few that are always found and some that never are have the same mean as "
-            "many that sometimes are.",
-        )
-        texture = findings.results.score("texture")
-        report.figure(
-            accuracy_per_label(
-                texture.labels, texture.correct, chance=findings.results.chance, title="Texture features, 1-NN"
-            ),
-            "The same with hand-made texture features: phenotypes found here and not on the left are in the images, "
-            "but not in the profiles.",
-        )
-    report.figure(
-        plate_heat_maps(_activity(findings), label="distance from DMSO"),
-        "How far a well's profile lies from the mean of its plate's DMSO wells; 1 is the usual distance of a DMSO "
-        "well. Compounds stand out as single wells; a bright border, row or column would be an effect of position. "
-        "Grey: no such well.",
-        alt="Plate heat maps of the distance from DMSO",
-    )
-
-
-def _activity(findings: Findings) -> dict[str, tuple[list[str], NDArray[np.float64]]]:
-    """Distance of each well from its plate's DMSO mean, in units of the DMSO wells' median; a panel a cell line."""
-    metadata, profiles = findings.wells.metadata, findings.wells.profiles.astype(np.float64)
-    controls = control_wells(metadata)
-    plates = metadata["Metadata_Plate"].to_numpy()
-    distance = np.full(len(profiles), np.nan)
-    for plate in np.unique(plates):
-        own = plates == plate
-        distance[own] = np.linalg.norm(profiles[own] - profiles[own & controls].mean(axis=0), axis=1)
-        distance[own] /= np.median(distance[own & controls])
-    lines = metadata["Metadata_CellType"].astype(str).to_numpy(str)
-    names = metadata["Metadata_Well"].astype(str).to_numpy(str)
-    return {
-        f"{line}, mean of {len(np.unique(plates[lines == line]))} plates": (
-            names[lines == line].tolist(),
-            distance[lines == line],
-        )
-        for line in np.unique(lines)
-    }
-
-
-def images(report: Report, findings: Findings) -> None:
-    """What the plates look like, and what the training made of them."""
-    score = findings.results.score("trained")
-    right = pd.Series(score.correct).groupby(score.labels).mean().sort_values(kind="stable")
-    best, least = str(right.index[-1]), str(right.index[0])
-    report.heading("What the models look at")
-    sites, names = _example_sites(findings, ["DMSO", best, least])
-    report.figure(
-        image_montage(sites, names, side=1.12),
-        f"One site each of DMSO, of the compound that the trained models find most often ({best}, "
-        f"{100 * right.iloc[-1]:.0f} %) and of the one they find least often ({least}, {100 * right.iloc[0]:.0f} %), "
-        "on one plate. All sites share one scale a channel, so brightness can be compared down a column.",
-        alt="Montage of three sites in all channels",
-        image="png",
-    )
-    shown = training_views(findings.plates, findings.models[0], _VIEW_ROWS)
-    report.figure(
-        view_rows(shown),
-        "What training saw in its first step (fluorescence). Two sites of one well are cropped, turned, warped and "
-        "changed in brightness. The student sees view 1 with patches masked (grey), and view 2 of the other site, and "
-        "must say of both what its teacher says of the whole view 1: what stays the same is what the well holds.",
-        alt="Pairs of sites and their views",
-        image="png",
-    )
-
-
-def _example_sites(findings: Findings, compounds: list[str]) -> tuple[dict[str, NDArray[np.float32]], list[str]]:
-    plate = findings.plates[0]
-    metadata = findings.wells.metadata
-    here = metadata[metadata["Metadata_Plate"] == plate.name]
-    scale = merged_scale(findings.models)
-    found = {}
-    for compound in compounds:
-        own = here[control_wells(here)] if compound == "DMSO" else here[here["Metadata_Compound"] == compound]
-        well = str(own["Metadata_Well"].iloc[0])
-        found[f"{compound.removeprefix('sim-')}\n{well}"] = scaled_site(plate.sites_of(well)[0], plate, scale)
-    return found, [channel.name for channel in plate.channels if channel.name in scale[plate.name]]
-
-
-def training(report: Report, findings: Findings) -> None:
-    """Losses and the watch on collapse."""
-    report.heading("How training went")
-    events = {group: RunFolder(run).events() for group, run in findings.runs.items()}
-    guess = math.log(findings.models[0].recipe.model.prototypes)
-    report.figure(
-        training_curves(events, guess),
-        f"Losses, and below them the effective rank of a batch's embeddings: in how many directions they differ. A "
-        f"loss at the dashed line, ln {findings.models[0].recipe.model.prototypes}, is guessing; the term between "
-        "sites is the one to watch. A rank near 1 (dashed) would be collapse: the same embedding for every site.",
-        alt="Losses and effective rank over the training steps",
-    )
-    warnings = [
-        f"{group.capitalize()}: {e['text']}" for group, own in events.items() for e in own if e["event"] == "warning"
-    ]
-    if warnings:
-        report.notice(warnings)
-
-
 def own_plates(report: Report) -> None:
     """The commands."""
     report.heading("The same on your own plates")
@@ -362,13 +228,14 @@ def settings(report: Report, findings: Findings) -> None:
         f"{model.recipe.augment.size} px views, width {model.recipe.model.width}, depth {model.recipe.model.depth}. "
         f"Seed {findings.seed}. One simulation and one training: other seeds give other figures."
     )
-    seconds = findings.seconds
+    # This page is not written yet: what an earlier call took for its own would not be this one's.
+    seconds = {name: value for name, value in findings.seconds.items() if name != "report"}
     table = pd.DataFrame({"Stage": [name.capitalize() for name in seconds], "Seconds": list(seconds.values())})
     table.loc[len(table)] = ["All", sum(seconds.values())]
     with report.row():
         report.table(
             table,
-            "Time by stage, added up over calls if there were several.",
+            "Time by stage before this page was written; added up where a stage was stopped and went on.",
             formats={"Seconds": "{:.1f}"},
             strong=[len(table) - 1],
         )

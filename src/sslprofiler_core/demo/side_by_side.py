@@ -22,6 +22,9 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.progress import progress_bar
 from sslprofiler_core.training.run_folder import RunFolder
 
+# What a child runs: `sslprofiler`, ending with its parent.
+CHILD = "sslprofiler_core.demo.training_child"
+
 _POLL_S = 0.5
 # Enough for the last dozen events: a long run's whole file would be read too often.
 _TAIL_BYTES = 4096
@@ -93,7 +96,7 @@ def _interrupted_by_signals() -> Iterator[None]:
 def _start(
     plates: Path, metadata: Path, group: str, run: Path, recipe: str, overrides: Sequence[str]
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "sslprofiler_core.demo.training_child", "train", str(plates), "--channels", group]
+    command = [sys.executable, "-m", CHILD, "train", str(plates), "--channels", group]
     command += ["--out", str(run), "--recipe", recipe, "--metadata", str(metadata), "--resume"]
     for override in overrides:
         command += ["--set", override]

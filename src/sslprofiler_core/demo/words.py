@@ -23,6 +23,8 @@ NAMES = {
     "texture": "hand-made texture features",
 }
 
+_COUNTS = {1: "One", 2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
+
 
 def subtitle(findings: Findings) -> str:
     """What was done, in three sentences."""
@@ -32,7 +34,8 @@ def subtitle(findings: Findings) -> str:
     length = f"{findings.models[0].step:,} steps each" if same else f"{steps} steps"
     lines = findings.wells.metadata["Metadata_CellType"].nunique()
     return (
-        f"{size.plates} plates of {lines} cell lines were simulated: {size.wells} wells a plate, {size.sites} sites a "
+        f"{_COUNTS.get(size.plates, size.plates)} plates of {_COUNTS.get(lines, str(lines)).lower()} cell lines were "
+        f"simulated: {size.wells} wells a plate, {size.sites} sites a "
         f"well, 8 channels, {findings.results.labels} compounds beside DMSO. One small vision transformer for the "
         f"fluorescence channels and one for brightfield were trained on them for {length}, without being told what is "
         "in a well. Then each well got a profile, and its nearest neighbours on other plates had to name its compound."
@@ -69,16 +72,14 @@ def _training(results: Results) -> str:
 
 
 def _handmade(results: Results) -> str:
-    clauses = []
+    by_verdict: dict[str, list[str]] = {}
     for name in ("intensity", "texture"):
         difference = results.difference("trained", name)
-        says = {
-            "better": "beat",
-            "worse": "do not reach",
-            "level": "are level, within two standard errors, with",
-        }[difference.verdict]
-        clauses.append(f"{says} {NAMES[name]} ({percent(results.score(name).value)}, {_standard_errors(difference)})")
-    return f"The trained models {' and '.join(clauses)}."
+        text = f"{NAMES[name]} ({percent(results.score(name).value)}, {_standard_errors(difference)})"
+        by_verdict.setdefault(difference.verdict, []).append(text)
+    says = {"better": "beat", "worse": "do not reach", "level": "are level, within two standard errors, with"}
+    clauses = [f"{says[verdict]} {' and '.join(texts)}" for verdict, texts in by_verdict.items()]
+    return f"The trained models {', and '.join(clauses)}."
 
 
 def _standard_errors(difference: Difference) -> str:
