@@ -22,7 +22,7 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.progress import progress_bar
 from sslprofiler_core.training.run_folder import RunFolder
 
-# What a child runs: `sslprofiler`, ending with its parent.
+# What a child runs: a training that ends with its parent.
 CHILD = "sslprofiler_core.demo.training_child"
 
 _POLL_S = 0.5
@@ -96,10 +96,16 @@ def _interrupted_by_signals() -> Iterator[None]:
 def _start(
     plates: Path, metadata: Path, group: str, run: Path, recipe: str, overrides: Sequence[str]
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", CHILD, "train", str(plates), "--channels", group]
-    command += ["--out", str(run), "--recipe", recipe, "--metadata", str(metadata), "--resume"]
-    for override in overrides:
-        command += ["--set", override]
+    settings = {
+        "plates": [str(plates)],
+        "group": group,
+        "out": str(run),
+        "recipe": recipe,
+        "overrides": list(overrides),
+        "metadata": str(metadata),
+        "resume": True,
+    }
+    command = [sys.executable, "-m", CHILD, json.dumps(settings)]
     run.parent.mkdir(parents=True, exist_ok=True)
     with _log(run).open("wb") as log:
         # A session of its own: Ctrl-C reaches this process alone, which then asks the children to stop.

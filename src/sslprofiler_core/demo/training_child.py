@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
 
+from sslprofiler_core.errors import UserError
+
 
 def main() -> int:
-    """Run ``sslprofiler`` with this process's arguments, watching standard input, which the parent holds open."""
+    """Train with the settings of ``train``, given as JSON, watching standard input, which the parent holds open."""
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    from sslprofiler_core.cli import main as sslprofiler
+    from sslprofiler_core.training import train
 
-    return sslprofiler(sys.argv[1:])
+    try:
+        train(**json.loads(sys.argv[1]))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def _stop_with_parent() -> None:
