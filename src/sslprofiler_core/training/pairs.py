@@ -71,10 +71,10 @@ class PairOrder:
         )
         if order.steps_per_epoch == 0:
             pairs = 2 * sum(max(1, len(well) // 2) for well in order.wells)
+            cut = "" if any(site.tile for site in sites) else ", or cut sites into pseudo-sites (--set plates.tile=3)"
             raise UserError(
                 f"Too few sites: {len(sites)} in {len(groups)} wells make {pairs} pairs, a batch needs "
-                f"{recipe.batch}. Add plates, lower it (--set train.batch={max(2, pairs)}), or cut sites into "
-                "pseudo-sites (--set plates.tile=3)."
+                f"{recipe.batch}. Add plates, lower it (--set train.batch={max(2, pairs)}){cut}."
             )
         return order
 
