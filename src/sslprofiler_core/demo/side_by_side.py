@@ -38,11 +38,11 @@ def train_side_by_side(
     Parameters
     ----------
     plates, metadata
-        As for ``sslprofiler train``.
+        As for `train`.
     runs
         Channel group -> run folder.
     recipe, overrides
-        As for ``sslprofiler train``.
+        As for `train`.
 
     Raises
     ------
@@ -67,6 +67,8 @@ def train_side_by_side(
                     child.terminate()
             for child in children.values():
                 child.wait()
+                if child.stdin is not None:
+                    child.stdin.close()
 
 
 def finished(run: Path) -> bool:
@@ -96,6 +98,15 @@ def _interrupted_by_signals() -> Iterator[None]:
 def _start(
     plates: Path, metadata: Path, group: str, run: Path, recipe: str, overrides: Sequence[str]
 ) -> subprocess.Popen[bytes]:
+    settings = {
+        "plates": [str(plates)],
+        "group": group,
+        "out": str(run),
+        "recipe": recipe,
+        "overrides": list(overrides),
+        "metadata": str(metadata),
+        "resume": True,
+    }
     settings = {
         "plates": [str(plates)],
         "group": group,
@@ -166,4 +177,4 @@ def _log(run: Path) -> Path:
 
 def _reason(run: Path) -> str:
     lines = _log(run).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("sslprofiler: ") if lines else "it left no message."
+    return lines[-1] if lines else "it left no message."

@@ -12,23 +12,29 @@ from sslprofiler_core.errors import UserError
 
 
 def main() -> int:
-    """Train with the settings of ``train``, given as JSON, watching standard input, which the parent holds open."""
+    """Train with the settings in this process's one argument, JSON of `train`'s parameters.
+
+    Standard input is held open by the parent, and watched.
+    """
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     from sslprofiler_core.training import train
 
     try:
-        train(**json.loads(sys.argv[1]))
+        outcome = train(**json.loads(sys.argv[1]))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    return 0
+    return 0 if outcome.reason == "finished" else 143
 
 
 def _stop_with_parent() -> None:
     # Nothing is ever written there: reading ends when the parent does, however it ended. (Not through sys.stdin, whose
     # lock the interpreter wants when this process ends first.)
     os.read(0, 1)
-    signal.raise_signal(signal.SIGTERM)
+    if hasattr(signal, "pthread_kill"):  # wakes the main thread, whatever it waits for
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    else:
+        signal.raise_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":
