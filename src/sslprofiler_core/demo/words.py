@@ -49,7 +49,7 @@ def percent(value: float) -> str:
 
 def points(difference: Difference) -> str:
     """A difference with its standard error, in points."""
-    return f"{100 * difference.value:+.1f} ± {100 * difference.error:.1f}".replace("-", "−")
+    return f"{100 * difference.value:+.1f} ± {100 * difference.error:.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def verdicts(results: Results) -> list[str]:
@@ -101,5 +101,8 @@ def terminal_table(results: Results) -> str:
         lines.append(f"{text.removeprefix('the '):<34}{values}{f'{100 * row.low:.1f} to {100 * row.high:.1f}':>16}")
     for name in ("untrained", "intensity", "texture"):
         text = f"trained minus {name}"
-        lines.append(f"{text:<34}" + f"{points(results.difference('trained', name))} standard error, paired (1-NN)")
+        values = "".join(f"{points(results.difference('trained', name, k)):>14}" for k in KS)
+        lines.append(f"{text:<28}{values}{'' if name != 'untrained' else '  points ± standard error, paired'}")
+    # A terminal may not know the minus sign of the page.
+    lines = [line.replace("\N{MINUS SIGN}", "-") for line in lines]
     return "\n".join(lines)
