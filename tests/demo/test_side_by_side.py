@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -98,9 +99,19 @@ def test_a_failure_ends_with_its_own_words_and_stops_the_other(runs: dict[str, P
     assert not finished(own["endless"]) and "finished" not in events(own["endless"])
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """As in a terminal: a job that a shell started in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_signals_stop_the_trainings_first(runs: dict[str, Path], tmp_path: Path, number: str) -> None:
+def test_signals_stop_the_trainings_first(
+    runs: dict[str, Path], tmp_path: Path, number: str, ctrl_c_interrupts: None
+) -> None:
     def send() -> None:
         wait_for(runs["endless"], "ready")
         os.kill(os.getpid(), getattr(signal, number))
