@@ -107,15 +107,6 @@ def _start(
         "metadata": str(metadata),
         "resume": True,
     }
-    settings = {
-        "plates": [str(plates)],
-        "group": group,
-        "out": str(run),
-        "recipe": recipe,
-        "overrides": list(overrides),
-        "metadata": str(metadata),
-        "resume": True,
-    }
     command = [sys.executable, "-m", CHILD, json.dumps(settings)]
     run.parent.mkdir(parents=True, exist_ok=True)
     with _log(run).open("wb") as log:
