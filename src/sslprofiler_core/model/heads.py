@@ -30,7 +30,7 @@ class ProjectionHead(nn.Module):
             layers.append(nn.GELU())
         layers.append(nn.Linear(recipe.head_hidden, recipe.head_bottleneck))
         if recipe.head_norm:
-            # Without it the part that all tokens share outweighs what tells them apart, and assignments stay uniform.
+            # Takes out what all tokens share, so that cosines tell tokens apart (our choice).
             layers.append(nn.BatchNorm1d(recipe.head_bottleneck, affine=False, track_running_stats=False))
         self.mlp = nn.Sequential(*layers)
         self.prototypes = nn.Parameter(torch.empty(recipe.prototypes, recipe.head_bottleneck))
