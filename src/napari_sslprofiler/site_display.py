@@ -1,0 +1,190 @@
+"""The site on show: one set of image layers, reused from site to site; others beside it for comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
+
+from napari_sslprofiler.background import Latest
+from napari_sslprofiler.site_layers import site_layers
+from napari_sslprofiler.state import session_of
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image
+    from numpy.typing import NDArray
+
+    from sslprofiler_core.plates import Plate, Site
+
+_GAP = 1.03  # a site beside another begins this many widths further
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """A site to be shown in a slot: 0 is the site on show, 1 and up lie to its right."""
+
+    plate: Plate
+    site: Site
+    slot: int
+    caption: str
+    scale: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A wish with its pixels (C, H, W)."""
+
+    wish: Wish
+    pixels_CHW: NDArray[np.uint16]
+
+
+def read_wish(wish: Wish) -> Seen:
+    """Read a site; where the plate's contrast is not measured yet, the site's own percentiles stand in."""
+    from sslprofiler_core.plates import read_site
+
+    pixels_CHW = read_site(wish.site)
+    scale = dict(wish.scale)
+    for channel, pixels_HW in zip(wish.plate.channels, pixels_CHW, strict=True):
+        if channel.name not in scale:
+            # Every fourth pixel of every fourth row says as much, in a sixteenth of the time.
+            low, high = np.percentile(pixels_HW[::4, ::4], (0.1, 99.9))
+            scale[channel.name] = (float(low), float(high))
+    return Seen(replace(wish, scale=scale), pixels_CHW)
+
+
+class SiteDisplay:
+    """Shows sites as layers of one viewer."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer_ref = ref(viewer)  # the displays are kept by their viewers, which must be free to go
+        self._session = session_of(viewer)
+        self._layers: dict[tuple[int, str], Image] = {}
+        self._wishes: dict[int, Wish] = {}
+        self._readers: dict[int, Latest[Wish, Seen]] = {}
+        self.problem = ""
+        self._session.events.screen.connect(self._rescale)
+
+    @property
+    def _viewer(self) -> Viewer:
+        viewer = self._viewer_ref()
+        if viewer is None:
+            raise ReferenceError("the viewer is closed")
+        return viewer
+
+    def show(self, plate: Plate, site: Site, slot: int = 0, caption: str = "") -> None:
+        """Show a site in a slot, soon: it is read in a thread, and the newest wish of a slot wins.
+
+        ``caption`` is written over the canvas with the site's name.
+        """
+        screen = self._session.screen
+        scale = dict(screen.scale.get(plate.name, {})) if screen else {}
+        wish = Wish(plate, site, slot, caption, scale)
+        self._wishes[slot] = wish
+        if slot not in self._readers:
+            self._readers[slot] = Latest(read_wish, self._arrived, self._failed)
+        self._readers[slot].ask(wish)
+        if slot == 0:
+            self._session.shown = site
+
+    def clear(self, slot: int) -> None:
+        """Take a slot's site away."""
+        self._wishes.pop(slot, None)
+        if slot in self._readers:
+            self._readers[slot].forget()
+        for key in [key for key in self._layers if key[0] == slot]:
+            layer = self._layers.pop(key)
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        self._caption()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a site is being read."""
+        return any(reader.busy for reader in self._readers.values())
+
+    def _failed(self, message: str) -> None:
+        from napari.utils.notifications import show_error
+
+        self.problem = message
+        show_error(message)
+
+    def _arrived(self, seen: Seen) -> None:
+        self.problem = ""
+        wish = seen.wish
+        first = not any(layer in self._viewer.layers for layer in self._layers.values())
+        wanted = {}
+        for pixels_HW, settings, _ in site_layers(wish.plate, wish.site, seen.pixels_CHW, wish.scale):
+            name = settings["metadata"]["channel"]
+            wanted[(wish.slot, name)] = (pixels_HW, settings)
+        self._drop_others(wish.slot, set(wanted))
+        for key, (pixels_HW, settings) in wanted.items():
+            self._put(key, pixels_HW, settings)
+        self._caption()
+        if first or len(self._wishes) > 1:
+            self._viewer.reset_view()
+
+    def _drop_others(self, slot: int, wanted: set[tuple[int, str]]) -> None:
+        """Another plate may have other channels."""
+        for key in [key for key in self._layers if key[0] == slot and key not in wanted]:
+            layer = self._layers.pop(key)
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def _put(self, key: tuple[int, str], pixels_HW: NDArray[np.uint16], settings: dict[str, Any]) -> None:
+        slot, name = key
+        pixel = settings.get("scale", (1.0, 1.0))[1]
+        shift = (0.0, slot * _GAP * pixels_HW.shape[1] * pixel)
+        layer = self._layers.get(key)
+        if layer is None or layer not in self._viewer.layers:
+            title = name if slot == 0 else f"{name} ({slot + 1})"
+            made = self._viewer.add_image(pixels_HW, **{**settings, "name": title, "translate": shift})
+            first = self._layers.get((0, name))
+            if slot and first is not None:
+                made.visible = first.visible
+            self._layers[key] = made
+            return
+        changed_plate = layer.metadata.get("plate") != settings["metadata"]["plate"]
+        layer.metadata = settings["metadata"]
+        layer.data = pixels_HW
+        if tuple(layer.translate) != shift:
+            layer.translate = shift
+        if changed_plate:
+            layer.contrast_limits = settings["contrast_limits"]
+
+    def _rescale(self, screen: Any) -> None:
+        """The plate-wide contrast has arrived for sites that are on show with their own."""
+        if screen is None:
+            return
+        for (slot, name), layer in self._layers.items():
+            wish = self._wishes.get(slot)
+            known = screen.scale.get(wish.plate.name, {}) if wish else {}
+            if wish is None or name not in known or name in wish.scale:
+                continue
+            low, high = known[name]
+            layer.contrast_limits = (low, max(high, low + 1.0))
+        for slot, wish in list(self._wishes.items()):
+            self._wishes[slot] = replace(wish, scale=dict(screen.scale.get(wish.plate.name, wish.scale)))
+
+    def _caption(self) -> None:
+        overlay = self._viewer.canvas.overlays.text
+        words = []
+        for slot, wish in sorted(self._wishes.items()):
+            site = wish.site
+            text = f"{site.plate}  {site.well}  site {site.site}" + (f"  {wish.caption}" if wish.caption else "")
+            words.append(text if len(self._wishes) == 1 else f"{slot + 1}: {text}")
+        overlay.text = "\n".join(words)
+        overlay.visible = bool(words)
+
+
+_displays: WeakKeyDictionary[Viewer, SiteDisplay] = WeakKeyDictionary()
+
+
+def display_of(viewer: Viewer) -> SiteDisplay:
+    """The viewer's display of sites, made when first asked for."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    if viewer not in _displays:
+        _displays[viewer] = SiteDisplay(viewer)
+    return _displays[viewer]

@@ -1,0 +1,181 @@
+"""What all widgets rest on: the session, work off the GUI thread, the site on show."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_sslprofiler.background import Latest, Task, sentence
+from napari_sslprofiler.site_display import SiteDisplay, display_of
+from napari_sslprofiler.state import Screen, Session, session_of
+from napari_sslprofiler.style import seconds_text, sequential
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates import measure_scale, open_plates, read_site
+from sslprofiler_core.recipes import Recipe
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from pytestqt.qtbot import QtBot
+
+
+def test_a_session_tells_of_each_new_value_once() -> None:
+    session = Session()
+    heard: list[Any] = []
+    session.events.shown.connect(heard.append)
+    assert session.shown is None and session.runs == () and session.recipe == Recipe()
+    site = object()
+    session.shown = site  # type: ignore[assignment]
+    session.shown = site  # type: ignore[assignment]
+    assert heard == [site]
+    session.add_run(Path("a"))
+    session.add_run(Path("b"))
+    session.add_run(Path("a"))
+    assert session.runs == (Path("a"), Path("b"))
+
+
+def test_durations_read_as_people_say_them() -> None:
+    assert [seconds_text(s) for s in (0, 89, 600, 7800, 200000, None)] == [
+        "0 s",
+        "89 s",
+        "10 min",
+        "2 h 10 min",
+        "2 d 7 h",
+        "unknown",
+    ]
+
+
+def test_the_ramp_is_even_and_grey_where_nothing_is_known() -> None:
+    colours = sequential(np.array([-1.0, 0.0, 0.5, 1.0, 2.0, np.nan]))
+    assert (colours[0] == colours[1]).all() and (colours[3] == colours[4]).all()
+    assert tuple(colours[5]) == (138, 138, 138)
+    light = sequential(np.linspace(0, 1, 50)).astype(float) @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(light) > 0).all()
+
+
+def test_the_newest_request_wins_and_stale_answers_are_dropped(qtbot: QtBot) -> None:
+    gate, answers = threading.Event(), []
+
+    def work(number: int) -> int:
+        if number == 0:
+            gate.wait(5)
+        return number
+
+    latest: Latest[int, int] = Latest(work, answers.append)
+    for number in range(5):
+        latest.ask(number)
+    gate.set()
+    qtbot.waitUntil(lambda: bool(answers) and not latest.busy, timeout=5000)
+    qtbot.wait(50)
+    assert answers == [4]
+
+
+def test_an_error_in_the_background_becomes_a_sentence(qtbot: QtBot) -> None:
+    def work(_: None) -> None:
+        raise UserError("The plate has no wells. Give another.")
+
+    told: list[str] = []
+    latest: Latest[None, None] = Latest(work, lambda _: None, told.append)
+    latest.ask(None)
+    qtbot.waitUntil(lambda: bool(told), timeout=5000)
+    assert told == ["The plate has no wells. Give another."]
+    assert "ValueError" in sentence(ValueError("odd"))
+
+
+def test_long_work_tells_its_progress_and_can_be_cancelled(qtbot: QtBot) -> None:
+    told: list[Any] = []
+
+    def work(report: Any) -> str:
+        for i in range(1000):
+            report(i, 1000)
+            time.sleep(0.01)
+        return "done"
+
+    task = Task(
+        work,
+        told.append,
+        told.append,
+        label="Working",
+        cancelled=lambda: told.append("cancelled"),
+        progressed=lambda done, total, left: told.append((done, total)),
+    )
+    qtbot.waitUntil(lambda: len(told) > 1, timeout=5000)
+    assert told[0][1] == 1000
+    task.cancel()
+    qtbot.waitUntil(lambda: not task.running, timeout=5000)
+    assert told[-1] == "cancelled" and "done" not in told
+
+
+@pytest.mark.window
+def test_sites_swap_in_one_set_of_layers_and_stand_beside_each_other(
+    viewer: Viewer, simulated: Path, qtbot: QtBot
+) -> None:
+    plates = open_plates([simulated / "images"])
+    session = session_of(viewer)
+    session.screen = Screen(tuple(plates), (simulated / "images",), measure_scale(plates))
+    display = display_of(viewer)
+    assert display is display_of(viewer)
+    one, two = plates[0].sites[0], plates[0].sites[5]
+    display.show(plates[0], one)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 8 and not display.busy, timeout=10000)
+    layers = list(viewer.layers)
+    assert session.shown is one
+    np.testing.assert_array_equal(layers[2].data, read_site(one)[2])
+
+    display.show(plates[0], two)
+    qtbot.waitUntil(lambda: layers[0].metadata["well"] == two.well, timeout=10000)
+    assert list(viewer.layers) == layers
+    np.testing.assert_array_equal(layers[2].data, read_site(two)[2])
+    assert two.well in viewer.canvas.overlays.text.text
+
+    display.show(plates[1], plates[1].sites[0], slot=1, caption="a neighbour")
+    qtbot.waitUntil(lambda: len(viewer.layers) == 16, timeout=10000)
+    assert viewer.layers[8].translate[1] > viewer.layers[0].data.shape[1] * viewer.layers[0].scale[1]
+    assert "a neighbour" in viewer.canvas.overlays.text.text and session.shown is two
+    display.clear(1)
+    assert list(viewer.layers) == layers
+
+
+@pytest.mark.window
+def test_contrast_that_arrives_later_is_taken_over(viewer: Viewer, simulated: Path, qtbot: QtBot) -> None:
+    (plate, _) = open_plates([simulated / "images"])
+    session = session_of(viewer)
+    session.screen = Screen((plate,), (simulated,))
+    display_of(viewer).show(plate, plate.sites[0])
+    qtbot.waitUntil(lambda: len(viewer.layers) == 8, timeout=10000)
+    scale = measure_scale([plate])
+    session.screen = Screen((plate,), (simulated,), scale)
+    for layer, channel in zip(viewer.layers, plate.channels, strict=True):
+        assert tuple(layer.contrast_limits) == pytest.approx(scale[plate.name][channel.name])
+
+
+@pytest.mark.window
+def test_a_site_that_cannot_be_read_is_named(viewer: Viewer, simulated: Path, tmp_path: Path, qtbot: QtBot) -> None:
+    import shutil
+
+    shutil.copytree(simulated / "images", tmp_path / "images")
+    (plate, _) = open_plates([tmp_path / "images"])
+    path = sorted(plate.root.iterdir())[0]
+    path.write_bytes(b"II*\0rubbish")
+    display = display_of(viewer)
+    display.show(plate, plate.sites[0])
+    qtbot.waitUntil(lambda: bool(display.problem), timeout=10000)
+    assert path.name in display.problem and not viewer.layers
+
+
+def test_a_display_does_not_keep_its_viewer() -> None:
+    from napari.components import ViewerModel
+
+    model = ViewerModel()
+    display = SiteDisplay(model)  # type: ignore[arg-type]
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+    assert display.busy is False
