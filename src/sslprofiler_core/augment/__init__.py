@@ -1,5 +1,9 @@
 """Pixels already on the device become views: geometry is one resampling, intensity one pass.
 
+``pair_views`` is the one entry: it maps (seed, step, sample, recipe, sites) to ``v1``, ``v2`` and the masks, and
+returns what was drawn beside the pixels; training, previews and the docs call it. ``draw_pairs`` is its part without
+pixels. ``whole_sites`` renders for embedding, with nothing random.
+
 Names are imported when they are first used, so that importing the room does not pay for torch.
 """
 
@@ -15,16 +19,23 @@ if TYPE_CHECKING:
     from .intensity import channel_jitter
     from .masks import draw_masks
     from .noise import microscope_noise
+    from .pairs import DrawnPairs, PairViews, draw_pairs, mask_key, pair_views, view_keys
     from .views import render_views, whole_sites
 
 __all__ = [
     "Drawn",
+    "DrawnPairs",
+    "PairViews",
     "channel_jitter",
     "draw_masks",
+    "draw_pairs",
     "draw_views",
     "elastic_displacement",
+    "mask_key",
     "microscope_noise",
+    "pair_views",
     "render_views",
+    "view_keys",
     "whole_sites",
 ]
 
@@ -36,6 +47,7 @@ __getattr__, __dir__ = attach(
         "intensity": ["channel_jitter"],
         "masks": ["draw_masks"],
         "noise": ["microscope_noise"],
+        "pairs": ["DrawnPairs", "PairViews", "draw_pairs", "mask_key", "pair_views", "view_keys"],
         "views": ["render_views", "whole_sites"],
     },
 )

@@ -6,7 +6,8 @@ others as they were; and a sample draws the same in any batch, on any rank and i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,6 +89,11 @@ def draw_views(keys_B: Keys, shapes_B2: ArrayLike, channels: int, recipe: Augmen
         noise_B=_happens(keys_B, "noise", recipe.noise),
         noise_keys_B=fold(keys_B, "noise pixels"),
     )
+
+
+def join(parts: Sequence[Drawn]) -> Drawn:
+    """Put batches of drawn views one after another."""
+    return Drawn(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Drawn)})
 
 
 def whole(shapes_B2: ArrayLike, channels: int) -> Drawn:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sslprofiler_core.model import LoadedModel
 from sslprofiler_core.plates import Plate, select_channels
 from sslprofiler_core.training.loader import PairLoader
-from sslprofiler_core.training.loop import step_views
 from sslprofiler_core.training.pairs import PairOrder
+from sslprofiler_core.training.views import step_views
 
 if TYPE_CHECKING:
     from torch import Tensor

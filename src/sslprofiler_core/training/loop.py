@@ -12,14 +12,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from sslprofiler_core import keys
-from sslprofiler_core.augment import draw_views, render_views
-from sslprofiler_core.augment.masks import draw_masks
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.model.files import LoadedModel, save_model
 from sslprofiler_core.model.network import Network, build_network
@@ -29,11 +26,12 @@ from sslprofiler_core.recipes import Recipe
 from .checkpoint import load_last_checkpoint, restore, save_checkpoint
 from .health import collapse_warning, effective_rank
 from .loader import PairBatch, PairLoader
-from .objective import TERMS, Centres, Views, objective
+from .objective import TERMS, Centres, objective
 from .optimizer import apply_settings, build_optimizer
 from .run_folder import EventLog, RunFacts, RunFolder
 from .schedules import step_settings
 from .signals import StopSignals
+from .views import step_views
 
 _LOG_STEPS = 10  # the host waits for the device once in this many steps
 _MAX_BAD_STEPS = 3
@@ -46,41 +44,6 @@ class TrainingOutcome:
     reason: str
     step: int
     steps: int
-
-
-def step_views(batch: PairBatch, recipe: Recipe, step: int, device: torch.device) -> Views:
-    """Make the views of a step: every parameter is a function of (seed, step, sample, view)."""
-    samples = np.arange(len(batch.sites))
-    partner = batch.partner_B if recipe.augment.local_aggregation else samples
-    sources = np.concatenate([samples, partner])
-    view_keys = np.concatenate([keys.fold(recipe.train.seed, "view", step, samples, view) for view in (1, 2)])
-    sites = [site.to(device, non_blocking=True) for site in batch.sites]
-    shapes = np.array([sites[source].shape[-2:] for source in sources])
-    drawn = draw_views(view_keys, shapes, sites[0].shape[0], recipe.augment)
-    views = render_views(
-        [sites[source] for source in sources],
-        batch.scales_BC2[torch.from_numpy(sources)],
-        drawn,
-        recipe.augment,
-        names=[batch.names[source] for source in sources],
-    )
-    grid = recipe.augment.size // recipe.model.patch
-    masks = draw_masks(
-        keys.fold(recipe.train.seed, "masks", step),
-        len(samples),
-        (grid, grid),
-        recipe.loss.mask_images,
-        recipe.loss.mask_ratio,
-    )
-    flat = np.flatnonzero(masks)
-    return Views(
-        v1_BCHW=views[: len(samples)],
-        v2_BCHW=views[len(samples) :],
-        masks_BN=torch.from_numpy(masks).to(device),
-        masked_M=torch.from_numpy(flat).to(device),
-        image_M=torch.from_numpy(flat // masks.shape[1]).to(device),
-        well_B=batch.well_B.to(device),
-    )
 
 
 def clip_gradients(student: Network, limit: float) -> Tensor:

@@ -1,0 +1,37 @@
+"""A batch's views, as the objective takes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sslprofiler_core.augment import pair_views
+from sslprofiler_core.recipes import Recipe
+
+from .loader import PairBatch
+from .objective import Views
+
+
+def step_views(batch: PairBatch, recipe: Recipe, step: int, device: torch.device) -> Views:
+    """Make the views of a step: every parameter is a function of (seed, step, sample, view)."""
+    partner = batch.partner_B
+    sites = [site.to(device, non_blocking=True) for site in batch.sites]
+    made = pair_views(
+        sites,
+        [sites[other] for other in partner],
+        batch.scales_BC2,
+        batch.scales_BC2[torch.from_numpy(partner)],
+        recipe,
+        step,
+        names=[*batch.names, *(batch.names[other] for other in partner)],
+    )
+    masks_BN = made.drawn.masks_BN
+    flat = np.flatnonzero(masks_BN)
+    return Views(
+        v1_BCHW=made.v1_BCSS,
+        v2_BCHW=made.v2_BCSS,
+        masks_BN=torch.from_numpy(masks_BN).to(device),
+        masked_M=torch.from_numpy(flat).to(device),
+        image_M=torch.from_numpy(flat // masks_BN.shape[1]).to(device),
+        well_B=batch.well_B.to(device),
+    )
