@@ -16,7 +16,7 @@ FORMAT_VARIABLE = "SSLPROFILER_PROGRESS"
 class _Lines(tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
     """A bar whose every drawing is one line: ``{"progress": label, "unit": ..., "done": n, "total": n}``."""
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         line = {
             "progress": self.desc.removesuffix(": "),
             "unit": self.unit.strip(),
@@ -24,7 +24,6 @@ class _Lines(tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
             "total": self.total,
         }
         print(json.dumps(line), file=sys.stderr, flush=True)
-        return True
 
     def clear(self, nolock: bool = False) -> None:
         """Nothing to clear: lines stay."""
