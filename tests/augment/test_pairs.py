@@ -74,5 +74,8 @@ def test_wrong_pairs_are_errors() -> None:
         pair_views(first, first[1:], SCALES, SCALES[1:], _recipe(), 0)
     with pytest.raises(UserError, match="samples 0 to 7"):
         pair_views(first[:1], first[:1], SCALES[:1], SCALES[:1], _recipe(), 0, samples_B=[8])
+    with pytest.raises(UserError, match=r"Sample 0 has shape \(3, 0, 60\)"):
+        empty = [torch.zeros(3, 0, 60)]
+        pair_views(empty, empty, SCALES[:1], SCALES[:1], _recipe(), 0)
     with pytest.raises(UserError, match="no site"):
         pair_views([], [], SCALES[:0], SCALES[:0], _recipe(), 0)

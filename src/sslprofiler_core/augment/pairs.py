@@ -18,7 +18,8 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.keys import Keys, fold
 from sslprofiler_core.recipes import Recipe
 
-from .draw import Drawn, draw_views, join
+from .checks import check_sites
+from .draw import Drawn, View, draw_views, join
 from .masks import draw_masks
 from .views import render_views
 
@@ -31,12 +32,15 @@ class DrawnPairs:
     ----------
     v1, v2
         Parameters of each sample's two views.
+    local
+        Parameters of each sample's local crops, one batch a crop: crops of the site that ``v1`` is of.
     masks_BN
         Which patches of ``v1`` are masked, bool, row-major.
     """
 
     v1: Drawn
     v2: Drawn
+    local: tuple[Drawn, ...]
     masks_BN: NDArray[np.bool_]
 
 
@@ -48,17 +52,20 @@ class PairViews:
     ----------
     v1_BCSS, v2_BCSS
         The two views, on the sites' device; the masked twin of ``v1`` is ``v1`` with ``drawn.masks_BN``.
+    local_LBCss
+        The local crops, L of each sample; L is 0 in the paper's recipes.
     drawn
         Crop boxes, angles, factors, noise and masks.
     """
 
     v1_BCSS: Tensor
     v2_BCSS: Tensor
+    local_LBCss: Tensor
     drawn: DrawnPairs
 
 
 def view_keys(seed: int, step: int, samples_B: ArrayLike, view: int) -> Keys:
-    """Return the keys of a view (1: ``v1``, 2: ``v2``) of some samples of a step: int64 ``(B,)``."""
+    """Return keys ``(B,)``, int64, of a view (1: ``v1``, 2: ``v2``, 3, 4, ...: local crops) of a step's samples."""
     return fold(seed, "view", step, np.asarray(samples_B, np.int64).reshape(-1), view)
 
 
@@ -99,15 +106,21 @@ def draw_pairs(
     batch = recipe.train.batch
     if ((samples_B < 0) | (samples_B >= batch)).any():
         raise UserError(f"A batch of {batch} has samples 0 to {batch - 1}. Take these, or raise train.batch.")
-    v1, v2 = (
-        draw_views(view_keys(recipe.train.seed, step, samples_B, view), shapes_B2, channels, recipe.augment)
-        for view, shapes_B2 in ((1, first_shapes_B2), (2, second_shapes_B2))
-    )
+
+    def draw(number: int, shapes_B2: ArrayLike, view: View) -> Drawn:
+        keys_B = view_keys(recipe.train.seed, step, samples_B, number)
+        return draw_views(keys_B, shapes_B2, channels, recipe.augment, view)
+
     grid = recipe.augment.size // recipe.model.patch
     masks_BN = draw_masks(
         mask_key(recipe.train.seed, step), batch, (grid, grid), recipe.loss.mask_images, recipe.loss.mask_ratio
     )
-    return DrawnPairs(v1, v2, masks_BN[samples_B])
+    return DrawnPairs(
+        v1=draw(1, first_shapes_B2, "v1"),
+        v2=draw(2, second_shapes_B2, "v2"),
+        local=tuple(draw(3 + crop, first_shapes_B2, "local") for crop in range(recipe.augment.local_crops)),
+        masks_BN=masks_BN[samples_B],
+    )
 
 
 def pair_views(
@@ -151,11 +164,11 @@ def pair_views(
         raise UserError(f"There are {len(first)} sites and {len(second)} partners. Give each site one.")
     if not recipe.augment.local_aggregation:
         second, second_scales_BC2 = first, first_scales_BC2
-        names = [*names[: len(first)], *names[: len(first)]] if names is not None else None
+        names = [*names[: len(first)]] * 2 if names is not None else None
+    check_sites([*first, *second], names)
     samples_B = np.arange(len(first)) if samples_B is None else np.asarray(samples_B, np.int64).reshape(-1)
     first_shapes_B2, second_shapes_B2 = ([site.shape[-2:] for site in sites] for sites in (first, second))
-    channels = first[0].shape[0] if first else 0
-    drawn = draw_pairs(recipe, step, samples_B, first_shapes_B2, second_shapes_B2, channels)
+    drawn = draw_pairs(recipe, step, samples_B, first_shapes_B2, second_shapes_B2, first[0].shape[0])
     views = render_views(
         [*first, *second],
         torch.cat([first_scales_BC2, second_scales_BC2]),
@@ -163,4 +176,11 @@ def pair_views(
         recipe.augment,
         names,
     )
-    return PairViews(views[: len(first)], views[len(first) :], drawn)
+    count, side = recipe.augment.local_crops, recipe.augment.local_size
+    local = views.new_empty((0, *views.shape[1:2], side, side))
+    if count:
+        first_names = [*names[: len(first)]] * count if names is not None else None
+        scales = first_scales_BC2.repeat(count, 1, 1)
+        local = render_views([*first] * count, scales, join(drawn.local), recipe.augment, first_names, side)
+    local_LBCss = local.view(count, len(first), *local.shape[1:])
+    return PairViews(views[: len(first)], views[len(first) :], local_LBCss, drawn)

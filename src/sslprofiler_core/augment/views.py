@@ -13,14 +13,14 @@ from torch.nn import functional
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.recipes import AugmentRecipe
 
+from .checks import check_batch, check_drawn
+from .dinov2 import blur_, shared_jitter_, solarise_
 from .draw import Drawn, whole
 from .elastic import deviation
 from .geometry import Window, average, fold_back, grid_planes, place_views
 from .intensity import jitter_, standardise_
 from .noise import noise_
 
-_UNSIGNED = (torch.uint8, torch.uint16, torch.uint32)
-_INTEGERS = (*_UNSIGNED, torch.int8, torch.int16, torch.int32, torch.int64)
 # Float32 pixels held at a time beside the output. A CPU's chunks stay in its cache.
 _CHUNK = {"cpu": 1 << 20}
 _CHUNK_ELSEWHERE = 1 << 25
@@ -32,12 +32,13 @@ def render_views(
     drawn: Drawn,
     recipe: AugmentRecipe,
     names: Sequence[str] | None = None,
+    size: int | None = None,
 ) -> Tensor:
     """Render one view a site.
 
     The site's window becomes float32, is scaled to [0, 1] and clipped, and is sampled once (crop, flips, rotation and
     elastic deformation are one grid); then jitter, a clamp to [0, 1], microscope noise, and standardisation where the
-    recipe asks for it.
+    recipe asks for it. DINOv2's views have its own jitter, blur and solarisation in their place.
 
     Parameters
     ----------
@@ -51,6 +52,8 @@ def render_views(
         The recipe's augmentations: the view's size, elastic and noise strengths, standardisation.
     names
         What errors call the samples.
+    size
+        Side of the views in pixels; None: ``recipe.size``.
 
     Returns
     -------
@@ -62,10 +65,10 @@ def render_views(
         Naming the sample: if a site is empty, not ``(C, H, W)``, or has negative or non-finite pixels; if scales do
         not fit its channels or do not ascend; if a crop is not within its site.
     """
-    _check_batch(sites, scales_BC2, names)
-    _check_drawn(sites, drawn, names)
+    check_batch(sites, scales_BC2, names)
+    check_drawn(sites, drawn, names)
     shapes_B2 = np.array([site.shape[1:] for site in sites], np.float64)
-    return _render(sites, scales_BC2, drawn, shapes_B2, recipe, recipe.size)
+    return _render(sites, scales_BC2, drawn, shapes_B2, recipe, size or recipe.size)
 
 
 def whole_sites(
@@ -96,7 +99,7 @@ def whole_sites(
     """
     if size < 1:
         raise UserError(f"Sites cannot be rendered at {size} px. Take a positive size.")
-    _check_batch(sites, scales_BC2, names)
+    check_batch(sites, scales_BC2, names)
     shapes_B2 = np.array([site.shape[1:] for site in sites], np.float64)
     return _render(sites, scales_BC2, whole(shapes_B2, sites[0].shape[0]), shapes_B2, recipe, size)
 
@@ -159,7 +162,10 @@ def _intensity(views_BCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRec
     """Jitter, clamp, add noise and standardise some of the views, in place."""
     views_bCSS = views_BCSS[rows]
     brightness_bC, contrast_bC = drawn.brightness_BC[rows], drawn.contrast_BC[rows]
-    if (brightness_bC != 1.0).any() or (contrast_bC != 1.0).any():
+    jittered = (brightness_bC != 1.0).any() or (contrast_bC != 1.0).any()
+    if recipe.kind == "dinov2":
+        _dinov2_intensity(views_bCSS, rows, drawn, recipe, jittered)
+    elif jittered:
         jitter_(views_bCSS, torch.from_numpy(brightness_bC), torch.from_numpy(contrast_bC))
     views_bCSS.clamp_(0.0, 1.0)  # interpolation's rounding included
     noisy_b = np.flatnonzero(drawn.noise_B[rows])
@@ -171,72 +177,22 @@ def _intensity(views_BCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRec
         standardise_(views_bCSS)
 
 
-def _name(names: Sequence[str] | None, number: int) -> str:
-    return names[number] if names is not None else f"Sample {number}"
-
-
-def _check_batch(sites: Sequence[Tensor], scales_BC2: Tensor, names: Sequence[str] | None) -> None:
-    if not sites:
-        raise UserError("There is no site to render. Give at least one.")
-    if len(scales_BC2) != len(sites):
-        raise UserError(f"There are {len(sites)} sites, but scales for {len(scales_BC2)}. Give one a site.")
-    for number, site in enumerate(sites):
-        if site.ndim != 3 or not site.numel():
-            raise UserError(
-                f"{_name(names, number)} has shape {tuple(site.shape)}. A site is (channels, height, width), none 0."
-            )
-        if scales_BC2.shape[1:] != (site.shape[0], 2):
-            raise UserError(
-                f"{_name(names, number)} has {site.shape[0]} channels, but its intensity scale has shape "
-                f"{tuple(scales_BC2.shape[1:])}. Give a low and a high for each channel."
-            )
-        if site.dtype not in _INTEGERS and not site.dtype.is_floating_point:
-            raise UserError(f"{_name(names, number)} has pixels of type {site.dtype}. Give integers or floats.")
-    _check_scales(scales_BC2, names)
-    _check_pixels(sites, names)
-
-
-def _check_drawn(sites: Sequence[Tensor], drawn: Drawn, names: Sequence[str] | None) -> None:
-    channels = drawn.brightness_BC.shape[1]
-    if len(drawn) != len(sites) or channels != sites[0].shape[0]:
-        raise UserError(
-            f"There are {len(sites)} sites of {sites[0].shape[0]} channels, but parameters were drawn for {len(drawn)} "
-            f"of {channels}. Draw them for these sites."
+def _dinov2_intensity(
+    views_bCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRecipe, jittered: np.bool_ | bool
+) -> None:
+    device = views_bCSS.device
+    if jittered:
+        first_b = torch.from_numpy(drawn.contrast_first_B[rows]).to(device)
+        brightness_b, contrast_b = (
+            torch.from_numpy(x[rows, 0].astype(np.float32)).to(device) for x in (drawn.brightness_BC, drawn.contrast_BC)
         )
-    shapes_B2 = np.array([site.shape[1:] for site in sites], np.float64)
-    outside_B = ((drawn.box_B4[:, :2] < -1e-6) | (drawn.box_B4[:, :2] + drawn.box_B4[:, 2:] > shapes_B2 + 1e-6)).any(1)
-    outside_B |= (drawn.box_B4[:, 2:] <= 0.0).any(1) | ~np.isfinite(drawn.box_B4).all(1)
-    for number in np.flatnonzero(outside_B).tolist():
-        top, left, height, width = drawn.box_B4[number]
-        rows, columns = sites[number].shape[1:]
-        raise UserError(
-            f"{_name(names, number)}: a crop of {height:g} x {width:g} px at row {top:g}, column {left:g} is not "
-            f"within the site of {rows} x {columns} px. Draw the crop for this site's size."
-        )
-
-
-def _check_scales(scales_BC2: Tensor, names: Sequence[str] | None) -> None:
-    if scales_BC2.device.type != "cpu":  # checking would wait for the device
-        return
-    good_BC = (scales_BC2[..., 1] > scales_BC2[..., 0]) & scales_BC2.isfinite().all(-1)
-    if not bool(good_BC.all()):
-        number, channel = (int(x) for x in (~good_BC).nonzero()[0])
-        low, high = scales_BC2[number, channel].tolist()
-        raise UserError(
-            f"{_name(names, number)}: the intensity scale of channel {channel + 1} runs from {low:g} to {high:g}. "
-            "Low must be below high: look at that channel, or leave it out."
-        )
-
-
-def _check_pixels(sites: Sequence[Tensor], names: Sequence[str] | None) -> None:
-    """Refuse negative and non-finite pixels; unsigned integers, the usual case, cannot have any."""
-    suspects = [number for number, site in enumerate(sites) if site.dtype not in _UNSIGNED]
-    if not suspects:
-        return
-    ranges_N2 = torch.stack([torch.stack(torch.aminmax(sites[number])).to(torch.float32) for number in suspects])
-    for number, (low, high) in zip(suspects, ranges_N2.tolist(), strict=True):
-        if not (low >= 0.0 and np.isfinite(high)):
-            raise UserError(
-                f"{_name(names, number)} has pixels from {low:g} to {high:g}. Raw pixels are finite and not negative: "
-                "look at the file."
-            )
+        shared_jitter_(views_bCSS.clamp_(0.0, 1.0), brightness_b, contrast_b, first_b)
+    blurred_b = np.flatnonzero(drawn.blur_B[rows] > 0.0)
+    if len(blurred_b):
+        where_b = torch.from_numpy(blurred_b).to(device)
+        sigma_b = torch.from_numpy(drawn.blur_B[rows][blurred_b].astype(np.float32)).to(device)
+        views_bCSS[where_b] = blur_(views_bCSS[where_b], sigma_b)
+    solarised_b = np.flatnonzero(drawn.solarise_B[rows])
+    if len(solarised_b):
+        where_b = torch.from_numpy(solarised_b).to(device)
+        views_bCSS[where_b] = solarise_(views_bCSS[where_b], recipe.solarise_above)

@@ -6,7 +6,7 @@ our choice.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -67,8 +67,13 @@ class ModelRecipe(Section):
 
 
 class AugmentRecipe(Section):
-    """How a site becomes a view (paper 3.2.2 and 6)."""
+    """How a site becomes a view (paper 3.2.2 and 6; DINOv2)."""
 
+    kind: Literal["paper", "dinov2"] = Field(
+        "paper",
+        description="Whose views: the paper's, or DINOv2's own (crop, horizontal flip, jitter of all channels alike, "
+        "blur, solarise), which then default to two crops of one site and 8 local crops",
+    )
     size: Positive = Field(518, description="Side of a view in pixels")
     crop: tuple[float, float] = Field((0.32, 1.0), description="Area of the crop as a fraction of the site")
     aspect: tuple[float, float] = Field((0.75, 4 / 3), description="Aspect ratio of the crop, width / height")
@@ -84,6 +89,24 @@ class AugmentRecipe(Section):
     noise_shot: Above0 = Field(0.1, description="Shot noise scale (paper 6.1)")
     noise_dark: NonNegative = Field(0.05, description="Dark level (paper 6.1)")
     noise_read: NonNegative = Field(0.01, description="Standard deviation of the read noise (paper 6.1)")
+    blur: tuple[Fraction, Fraction] = Field(
+        (1.0, 0.1), description="Probability of a Gaussian blur of v1 and of v2 (DINOv2's views)"
+    )
+    blur_local: Fraction = Field(0.5, description="Probability of a Gaussian blur of a local crop (DINOv2's views)")
+    blur_sigma: tuple[Above0, Above0] = Field(
+        (0.1, 2.0), description="Standard deviation of the blur in pixels of the view (DINOv2's views)"
+    )
+    solarise: tuple[Fraction, Fraction] = Field(
+        (0.0, 0.2), description="Probability of solarising v1 and v2 (DINOv2's views)"
+    )
+    solarise_above: Fraction = Field(128 / 255, description="Intensity from which solarising inverts (DINOv2's views)")
+    local_crops: Annotated[int, Field(ge=0)] = Field(
+        0, description="Local crops of v1's site, for the student alone; DINOv2 takes 8"
+    )
+    local_size: Positive = Field(98, description="Side of a local crop in pixels (DINOv2)")
+    local_crop: tuple[float, float] = Field(
+        (0.05, 0.32), description="Area of a local crop as a fraction of the site (DINOv2)"
+    )
     standardise: bool = Field(
         False, description="Give each view and channel mean 0 and deviation 1; erases intensity phenotypes"
     )
@@ -91,10 +114,20 @@ class AugmentRecipe(Section):
         True, description="Take v2 from another site of the well (paper 3.2.1); off: from the same site"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _dinov2_defaults(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("kind") == "dinov2":
+            return {"local_aggregation": False, "local_crops": 8, **given}
+        return given
+
     @model_validator(mode="after")
     def _ranges_ascend(self) -> Self:
-        if not 0.0 < self.crop[0] <= self.crop[1] <= 1.0:
-            raise ValueError("crop must ascend within 0 to 1")
+        for name, (low, high) in (("crop", self.crop), ("local_crop", self.local_crop)):
+            if not 0.0 < low <= high <= 1.0:
+                raise ValueError(f"{name} must ascend within 0 to 1")
+        if self.blur_sigma[0] > self.blur_sigma[1]:
+            raise ValueError("blur_sigma must ascend")
         if not 0.0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError("aspect must ascend and be positive")
         return self
@@ -106,6 +139,9 @@ class LossRecipe(Section):
     dino_masked: NonNegative = Field(1.0, description="Weight of DINO between masked v1 and v1 (paper 3.2.1)")
     dino_local: NonNegative = Field(
         1.0, description="Weight of DINO between v2 and v1: local aggregation (paper 3.2.1)"
+    )
+    dino_crops: NonNegative = Field(
+        1.0, description="Weight of DINO between local crops and both views, where there are any (DINOv2)"
     )
     ibot: NonNegative = Field(1.0, description="lambda1, the weight of iBOT (paper 3.2.1)")
     koleo: NonNegative = Field(0.1, description="lambda2, the weight of KoLeo (paper 3.2.1)")
@@ -156,6 +192,10 @@ class TrainRecipe(Section):
     threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads of the run; 0: torch decides")
     checkpoint_minutes: Above0 = Field(15.0, description="Minutes between checkpoints")
     checkpoint_steps: Annotated[int, Field(ge=0)] = Field(0, description="Steps between checkpoints; 0: by time alone")
+    knn_checks: Annotated[int, Field(ge=0)] = Field(
+        20, description="Times in a run that nearest neighbours are checked, and once before it; 0: never"
+    )
+    knn_sites: Annotated[int, Field(ge=4)] = Field(512, description="Sites that a nearest-neighbour check embeds")
 
 
 class EmbedRecipe(Section):
@@ -177,7 +217,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _sizes_fit_patches(self) -> Self:
-        for name, size in (("augment.size", self.augment.size), ("embed.size", self.embed_size)):
+        sides = [("augment.size", self.augment.size), ("embed.size", self.embed_size)]
+        if self.augment.local_crops:
+            sides.append(("augment.local_size", self.augment.local_size))
+        for name, size in sides:
             if size % self.model.patch:
                 raise ValueError(f"{name} = {size} is not a multiple of model.patch = {self.model.patch}")
         return self
