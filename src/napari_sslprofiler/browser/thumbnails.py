@@ -1,0 +1,200 @@
+"""Thumbnails of a table's rows: made in threads, what is in sight first, kept in bounded memory and on the disk."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtGui import QImage
+
+from napari_sslprofiler.background import sentence
+
+from .thumbnails_cache import DiskCache
+from .thumbnails_read import Choice, picture_of
+from .thumbnails_sites import Missing, Pictured
+
+MEMORY_BYTES = 160 << 20  # about 2,000 thumbnails of a 1080 px site
+THREADS = max(2, min(6, (os.cpu_count() or 2)))
+
+# Who asks, and who is answered first.
+PRIORITY = ("hover", "neighbours", "gallery")
+
+Find = Callable[[int], Pictured | Missing]
+Scale = Mapping[str, Mapping[str, tuple[float, float]]]
+
+
+class ThumbnailStore(QObject):
+    """Pictures of rows.
+
+    Signals
+    -------
+    arrived
+        frozenset of rows whose picture, or the reason for having none, has come.
+    changed
+        Everything is to be asked for again: other channels, other plates, another contrast.
+    """
+
+    arrived = Signal(object)
+    changed = Signal()
+    _landed = Signal()
+
+    def __init__(
+        self,
+        find: Find = lambda row: Missing("no plates open", "No plates are open."),
+        *,
+        cache: DiskCache | None = None,
+        memory: int = MEMORY_BYTES,
+        threads: int = THREADS,
+        parent: QObject | None = None,
+    ) -> None:
+        """``find`` gives a row's images; it is called in threads."""
+        super().__init__(parent)
+        self._find, self._cache, self._memory, self._threads = find, cache, memory, threads
+        self._scale: Scale = {}
+        self._choice = Choice()
+        self._images: OrderedDict[int, QImage] = OrderedDict()
+        self._bytes = 0
+        self._missing: dict[int, Missing] = {}
+        self._lock = threading.Lock()
+        self._wanted: dict[str, deque[int]] = {}
+        self._busy: set[int] = set()
+        self._running = 0
+        self._results: list[tuple[int, int, QImage | Missing]] = []
+        self._generation = 0
+        self._landed.connect(self._collect, Qt.ConnectionType.QueuedConnection)
+
+    # --- What is shown ---------------------------------------------------------------------------------------------
+
+    @property
+    def choice(self) -> Choice:
+        """Channels and sites; assigning another makes all pictures anew."""
+        return self._choice
+
+    @choice.setter
+    def choice(self, choice: Choice) -> None:
+        if choice != self._choice:
+            self._choice = choice
+            self._restart()
+
+    def set_source(self, find: Find, scale: Scale) -> None:
+        """Other images, or another contrast."""
+        self._find, self._scale = find, scale
+        self._restart()
+
+    def _restart(self) -> None:
+        with self._lock:
+            self._generation += 1
+            self._wanted.clear()
+            self._busy.clear()
+        self._images.clear()
+        self._missing.clear()
+        self._bytes = 0
+        self.changed.emit()
+
+    # --- Asking ----------------------------------------------------------------------------------------------------
+
+    def image(self, row: int) -> QImage | None:
+        """The row's picture if it is here now."""
+        found = self._images.get(row)
+        if found is not None:
+            self._images.move_to_end(row)
+        return found
+
+    def missing(self, row: int) -> Missing | None:
+        """Why the row has no picture, if that is known."""
+        return self._missing.get(row)
+
+    def thumbnail_for(self, row: int) -> QImage | None:
+        """The row's picture; where it is not here yet, it is made next, and ``arrived`` tells."""
+        found = self.image(row)
+        if found is None:
+            self.want("hover", [row])
+        return found
+
+    def want(self, who: str, rows: Iterable[int]) -> None:
+        """Ask for rows, the first first. What ``who`` asked for before, and is not under way, is forgotten."""
+        waiting = deque(int(row) for row in rows if row not in self._images and row not in self._missing)
+        with self._lock:
+            self._wanted[who] = waiting
+            start = min(self._threads - self._running, len(waiting))
+            self._running += max(start, 0)
+        for _ in range(start):
+            threading.Thread(target=self._work, name="sslprofiler-thumbnails", daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether pictures are being made, or are waiting to be taken."""
+        with self._lock:
+            return bool(self._running or self._results)
+
+    def close(self) -> None:
+        """Stop, and let go of the cache on the disk."""
+        with self._lock:
+            self._generation += 1
+            self._wanted.clear()
+        if self._cache is not None:
+            self._cache.close()
+
+    # --- In threads ------------------------------------------------------------------------------------------------
+
+    def _next(self) -> tuple[int, int] | None:
+        """The next row to do, with the generation; None, and one thread fewer, when there is none."""
+        with self._lock:
+            for who in (*PRIORITY, *(w for w in self._wanted if w not in PRIORITY)):
+                waiting = self._wanted.get(who)
+                while waiting:
+                    row = waiting.popleft()
+                    if row not in self._busy:
+                        self._busy.add(row)
+                        return row, self._generation
+            self._running -= 1
+            return None
+
+    def _work(self) -> None:
+        while (task := self._next()) is not None:
+            row, generation = task
+            result = self._make(row)
+            with self._lock:
+                if generation != self._generation:
+                    continue
+                self._results.append((row, generation, result))
+                first = len(self._results) == 1
+            if first:
+                with suppress(RuntimeError):  # the window has gone
+                    self._landed.emit()
+
+    def _make(self, row: int) -> QImage | Missing:
+        try:
+            pictured = self._find(row)
+            if isinstance(pictured, Missing):
+                return pictured
+            picture = picture_of(pictured, self._choice, self._scale, self._cache)
+        except Exception as error:
+            return Missing("cannot be read", sentence(error))
+        if isinstance(picture, Missing):
+            return picture
+        height, width, _ = picture.shape
+        image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        return image.convertToFormat(QImage.Format.Format_RGB32)  # its own pixels, in the form that paints fastest
+
+    def _collect(self) -> None:
+        """On the GUI thread: take what has come."""
+        with self._lock:
+            results, self._results = self._results, []
+            results = [r for r in results if r[1] == self._generation]
+            self._busy.difference_update(row for row, _, _ in results)
+        for row, _, result in results:
+            if isinstance(result, Missing):
+                self._missing[row] = result
+            else:
+                self._images[row] = result
+                self._bytes += result.sizeInBytes()
+        while self._bytes > self._memory and len(self._images) > 1:
+            _, oldest = self._images.popitem(last=False)
+            self._bytes -= oldest.sizeInBytes()
+        if results:
+            self.arrived.emit(frozenset(row for row, _, _ in results))
