@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sslprofiler_core.errors import UserError
-from sslprofiler_core.plates.folders import find_plate_folders, plate_name
+from sslprofiler_core.plates.folders import find_plate_folders
+from sslprofiler_core.plates.layouts import plate_name
 
 NAME = "r01c01f01p01-ch1sk1fk1fl1.tiff"
 

@@ -8,6 +8,7 @@ import pytest
 import tifffile
 
 from sslprofiler_core.plates.headers import Header, HeaderError, read_header, read_headers, read_tag
+from sslprofiler_core.plates.types import Source
 
 PLANE = np.random.default_rng(0).integers(0, 1000, (37, 29), np.uint16)
 
@@ -35,7 +36,7 @@ def test_headers_agree_with_tifffile(tmp_path: Path, image: np.ndarray, options:
 
 def test_real_headers_agree_with_tifffile(cpjump1: Path) -> None:
     paths = sorted((cpjump1 / "images").glob("*/*.tiff"))[::7]
-    for path, header in zip(paths, read_headers(paths), strict=True):
+    for path, header in zip(paths, read_headers([Source(path, None) for path in paths]), strict=True):
         with tifffile.TiffFile(path) as tif:
             page = tif.pages.first
             assert header == Header(page.shape, str(page.dtype))
@@ -83,7 +84,7 @@ def test_other_files_are_named_for_what_they_are(tmp_path: Path, data: bytes, pr
     with pytest.raises(HeaderError) as error:
         read_header(path)
     assert problem in str(error.value)
-    assert read_headers([path]) == [str(error.value)]
+    assert read_headers([Source(path, None)]) == [str(error.value)]
 
 
 def test_several_images_in_a_file_are_a_problem(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_several_images_in_a_file_are_a_problem(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_a_problem_not_a_crash(tmp_path: Path) -> None:
-    assert read_headers([tmp_path / "no.tif"]) == ["cannot be opened: No such file or directory"]
+    assert read_headers([Source(tmp_path / "no.tif", None)]) == ["cannot be opened: No such file or directory"]
 
 
 def test_random_bytes_never_crash(tmp_path: Path) -> None:
@@ -105,4 +106,4 @@ def test_random_bytes_never_crash(tmp_path: Path) -> None:
         broken = data.copy()
         broken[rng.integers(0, 300, 6)] = rng.integers(0, 256, 6)
         path.write_bytes(broken.tobytes())
-        assert isinstance(read_headers([path])[0], Header | str)
+        assert isinstance(read_headers([Source(path, None)])[0], Header | str)

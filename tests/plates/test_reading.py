@@ -104,7 +104,7 @@ def test_tifffile_reads_what_libtiff_cannot(make_plate: MakePlate, monkeypatch: 
     site = open_plates([make_plate()])[0].sites[0]
     expected = read_site(site)
 
-    def fail(data: bytes) -> None:
+    def fail(data: bytes, index: int = 0) -> None:
         raise imagecodecs.TiffError("not today")
 
     monkeypatch.setattr(imagecodecs, "tiff_decode", fail)

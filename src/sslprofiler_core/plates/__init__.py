@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from .intensity import IntensityScale, measure_scale
     from .metadata import load_metadata
     from .open import open_plates
-    from .reading import read_plane, read_site, tile_plate
+    from .reading import read_plane, read_site
     from .report import format_inspection
     from .simulated import simulate_plates
-    from .types import Channel, Gap, Plate, Site, well_name, well_position
+    from .thumbnails import read_thumbnail
+    from .tiling import tile_plate
+    from .types import Channel, Gap, Plate, Site, Source, well_name, well_position
 
 __all__ = [
     "Channel",
@@ -23,6 +25,7 @@ __all__ = [
     "IntensityScale",
     "Plate",
     "Site",
+    "Source",
     "format_inspection",
     "inspect_plates",
     "load_metadata",
@@ -30,6 +33,7 @@ __all__ = [
     "open_plates",
     "read_plane",
     "read_site",
+    "read_thumbnail",
     "require_same_channels",
     "select_channels",
     "simulate_plates",
@@ -46,9 +50,11 @@ __getattr__, __dir__ = attach(
         "intensity": ["IntensityScale", "measure_scale"],
         "metadata": ["load_metadata"],
         "open": ["open_plates"],
-        "reading": ["read_plane", "read_site", "tile_plate"],
+        "reading": ["read_plane", "read_site"],
         "report": ["format_inspection"],
         "simulated": ["simulate_plates"],
-        "types": ["Channel", "Gap", "Plate", "Site", "well_name", "well_position"],
+        "thumbnails": ["read_thumbnail"],
+        "tiling": ["tile_plate"],
+        "types": ["Channel", "Gap", "Plate", "Site", "Source", "well_name", "well_position"],
     },
 )

@@ -1,7 +1,8 @@
-"""What a TIFF says about itself, from its first directory alone.
+"""What an image file says about itself, without decoding it.
 
-Checking 27,648 files must not cost a decoder each: this reads one directory (two small reads a file), and tifffile
-serves as the tests' oracle. TIFF 6.0 and BigTIFF, both byte orders.
+Checking 27,648 files must not cost a decoder each: this reads one directory (two small reads a file), or one a page
+where a file holds several planes, and tifffile serves as the tests' oracle. TIFF 6.0 and BigTIFF, both byte orders;
+and PNG.
 """
 
 from __future__ import annotations
@@ -14,9 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from .types import Source
+
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_WIDTH, _HEIGHT, _BITS, _SAMPLES, _SAMPLE_FORMAT = 256, 257, 258, 277, 339
+_WIDTH, _HEIGHT, _BITS, _SAMPLES, _PLANAR, _SAMPLE_FORMAT = 256, 257, 258, 277, 284, 339
+_PNG = b"\x89PNG\r\n\x1a\n"
+# More pages than any site has channels, z planes and time points: a chain that runs in a circle ends here.
+_MAX_PAGES = 10_000
 _EXTENTS = ((273, 279), (324, 325))  # strips, tiles: offsets and byte counts
 _KINDS = {1: "uint", 2: "int", 3: "float"}
 
@@ -27,13 +33,18 @@ class HeaderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Shape (height, width, and samples a pixel when there are several) and dtype ("uint16") of a TIFF's image."""
+    """Shape, dtype ("uint16") and number of planes of an image file.
+
+    ``shape`` is (height, width); where one plane is expected, a colour image's has its samples as well.
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    planes: int = 1
 
     def __str__(self) -> str:
-        return f"{' x '.join(map(str, self.shape))} {self.dtype}"
+        planes = f"{self.planes} planes of " if self.planes != 1 else ""
+        return f"{planes}{' x '.join(map(str, self.shape))} {self.dtype}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +55,35 @@ class _Tag:
 
 
 class _Directory:
-    """The first directory of an open TIFF; values that lie elsewhere are read when asked for."""
+    """One directory of an open TIFF, the first or ``next``; values that lie elsewhere are read when asked for."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    size: int
+    order: str
+    word: str
+    slot: int
+
+    def __init__(self, file: BinaryIO, before: _Directory | None = None) -> None:
         self.file = file
-        self.size = os.fstat(file.fileno()).st_size
-        start = file.read(16)
+        if before is None:
+            offset = self._read_start()
+        else:
+            self.size, self.order, self.word, self.slot = before.size, before.order, before.word, before.slot
+            offset = before.next
+        big = self.slot == 8
+        entry = 12 + 8 * big
+        count_bytes = 8 if big else 2
+        count = self._unpack("Q" if big else "H", self._read(offset, count_bytes))
+        table = self._read(offset + count_bytes, count * entry + self.slot)
+        self.next: int = self._unpack(self.word, table[-self.slot :])
+        self.tags: dict[int, _Tag] = {}
+        for at in range(0, count * entry, entry):
+            code, kind = struct.unpack_from(self.order + "HH", table, at)
+            (length,) = struct.unpack_from(self.order + self.word, table, at + 4)
+            self.tags.setdefault(code, _Tag(kind, length, table[at + entry - self.slot : at + entry]))
+
+    def _read_start(self) -> int:
+        self.size = os.fstat(self.file.fileno()).st_size
+        start = self.file.read(16)
         if not start:
             raise HeaderError("empty file")
         if start[:2] not in (b"II", b"MM") or len(start) < 8:
@@ -60,17 +94,7 @@ class _Directory:
             raise HeaderError(f"not a TIFF file: it starts with {start[:8]!r}")
         big = magic == 43
         self.word, self.slot = ("Q", 8) if big else ("I", 4)
-        offset = self._unpack(self.word, start[8:16] if big else start[4:8])
-        entry = 12 + 8 * big
-        count_bytes = 8 if big else 2
-        count = self._unpack("Q" if big else "H", self._read(offset, count_bytes))
-        table = self._read(offset + count_bytes, count * entry + self.slot)
-        self.more_images = self._unpack(self.word, table[-self.slot :]) != 0
-        self.tags: dict[int, _Tag] = {}
-        for at in range(0, count * entry, entry):
-            code, kind = struct.unpack_from(self.order + "HH", table, at)
-            (length,) = struct.unpack_from(self.order + self.word, table, at + 4)
-            self.tags.setdefault(code, _Tag(kind, length, table[at + entry - self.slot : at + entry]))
+        return self._unpack(self.word, start[8:16] if big else start[4:8])
 
     def _unpack(self, letter: str, data: bytes) -> int:
         try:
@@ -124,24 +148,70 @@ class _Directory:
         raise HeaderError("not an image: it holds no pixels")
 
 
-def read_header(path: Path) -> Header:
-    """Read a TIFF's shape and dtype, and check that all its pixels are inside the file.
+def read_header(path: Path, plane: int | None = None) -> Header:
+    """Read an image file's shape and dtype, and check that all its pixels are inside the file.
+
+    Parameters
+    ----------
+    plane
+        None where the file should hold one plane; else a plane that it should hold.
 
     Raises
     ------
     HeaderError
-        For a file that can't be opened, is empty, not a TIFF, truncated, or holds several images.
+        For a file that can't be opened, is empty, no image, truncated, holds several images where one is expected, or
+        lacks the plane.
     """
     try:
         with path.open("rb", buffering=0) as file:
-            directory = _Directory(file)
-            header = directory.header()
-            directory.check_extent()
+            header = _read_file_header(file, plane is not None)
     except OSError as error:
         raise HeaderError(f"cannot be opened: {error.strerror or error}") from error
-    if directory.more_images:
+    if plane is not None and plane >= header.planes:
+        raise HeaderError(f"lacks a channel: it holds {header.planes} planes, and plane {plane + 1} is expected")
+    return header
+
+
+def _read_file_header(file: BinaryIO, several: bool) -> Header:
+    if file.read(8) == _PNG:
+        return _png_header(file)
+    file.seek(0)
+    directory = _Directory(file)
+    header = directory.header()
+    directory.check_extent()
+    if several:
+        return _sum_pages(directory, header)
+    if directory.next:
         raise HeaderError("holds more than one image: one plane a file is expected")
     return header
+
+
+def _sum_pages(directory: _Directory, first: Header) -> Header:
+    pages = 1
+    while directory.next:
+        directory = _Directory(directory.file, directory)
+        pages += 1
+        if pages > _MAX_PAGES:
+            raise HeaderError(f"not an image that can be used: its list of pages passes {_MAX_PAGES:,}")
+        header = directory.header()
+        if header != first:
+            raise HeaderError(f"holds images of several kinds: {first}, and page {pages} is {header}")
+        directory.check_extent()
+    samples = first.shape[2] if len(first.shape) == 3 else 1
+    return Header(first.shape[:2], first.dtype, pages * samples)
+
+
+def _png_header(file: BinaryIO) -> Header:
+    chunk = file.read(25)
+    if len(chunk) < 25 or chunk[4:8] != b"IHDR":
+        raise HeaderError("truncated: the header is cut off")
+    width, height, bits, colour = struct.unpack(">IIBB", chunk[8:18])
+    end = os.fstat(file.fileno()).st_size - 12
+    file.seek(max(end, 0))
+    if file.read(12)[4:8] != b"IEND":
+        raise HeaderError("truncated: the end of the PNG is missing")
+    samples = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 1)
+    return Header((height, width, samples) if samples != 1 else (height, width), f"uint{bits}")
 
 
 def read_tag(path: Path, code: int) -> bytes | None:
@@ -159,20 +229,38 @@ def read_tag(path: Path, code: int) -> bytes | None:
         raise HeaderError(f"cannot be opened: {error.strerror or error}") from error
 
 
-def read_headers(paths: Sequence[Path]) -> list[Header | str]:
-    """Read many headers: a header, or the problem with the file, for each path in order.
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """How a TIFF's planes lie: samples a pixel, and whether each is a plane of its own (``separate``)."""
+
+    samples: int
+    separate: bool
+
+
+def read_pages(path: Path) -> Pages:
+    """Read how a TIFF's planes lie, from its first directory. Raises HeaderError."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            directory = _Directory(file)
+            return Pages(directory.one(_SAMPLES, 1), directory.one(_PLANAR, 1) == 2)
+    except OSError as error:
+        raise HeaderError(f"cannot be opened: {error.strerror or error}") from error
+
+
+def read_headers(sources: Sequence[Source]) -> list[Header | str]:
+    """Read many headers: a header, or the problem with the file, for each source in order.
 
     Threads hide the latency of network disks; on a local disk they gain little.
     """
 
-    def read(path: Path) -> Header | str:
+    def read(source: Source) -> Header | str:
         try:
-            return read_header(path)
+            return read_header(*source)
         except HeaderError as error:
             return str(error)
 
     with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
         # Tasks of many files: handing over a file at a time would cost more than reading it.
-        chunks = [paths[i : i + 256] for i in range(0, len(paths), 256)]
-        done = pool.map(lambda chunk: [read(path) for path in chunk], chunks)
+        chunks = [sources[i : i + 256] for i in range(0, len(sources), 256)]
+        done = pool.map(lambda chunk: [read(source) for source in chunk], chunks)
         return [header for chunk in done for header in chunk]

@@ -15,7 +15,7 @@ from sslprofiler_core.keys import fold, permutation
 
 from .intensity import count_levels, map_in_threads, percentiles_of
 from .open import PlateIndex, check_headers, index_plates
-from .types import Gap, Plate
+from .types import Gap, Plate, Source
 
 PERCENTILES = (0.1, 50.0, 99.9)
 
@@ -28,12 +28,13 @@ def inspect_plates(
     pixels: bool = False,
     sites: int = 16,
     seed: int = 0,
+    layout: str | None = None,
 ) -> dict[str, Any]:
     """Inspect plates: read every file's header, and the pixels of some sites.
 
     Parameters
     ----------
-    paths, channels
+    paths, channels, layout
         As in ``open_plates``.
     metadata
         As in ``load_metadata``: adds cell type, time and compounds to each plate.
@@ -52,12 +53,12 @@ def inspect_plates(
     UserError
         As ``open_plates`` and ``load_metadata``. A file that can't be used is a gap, not an error.
     """
-    indexes, strangers = index_plates(paths, channels)
+    indexes, strangers = index_plates(paths, channels, layout)
     reports = []
     for index in indexes:
         check_headers(index)
         if pixels:
-            _measure(index, index.planes(), keep=False)
+            _measure(index, index.sources(), keep=False)
         reports.append(_report(index, _intensities(index, sites, seed)))
     notes: list[str] = []
     if metadata is not None:
@@ -91,7 +92,7 @@ def _report(index: PlateIndex, intensities: dict[int, list[float]]) -> dict[str,
         "sites": len(index.sites),
         "complete_sites": len(plate.sites),
         "sites_per_well": {str(count): wells for count, wells in sorted(distribution.items())},
-        "planes": len(index.good_planes()),
+        "planes": len(index.good_sources()),
         "channels": [
             {
                 "number": channel.number,
@@ -118,28 +119,29 @@ def _intensities(index: PlateIndex, count: int, seed: int) -> dict[int, list[flo
     result = {}
     for number in index.numbers:
         planes = [index.sites[places[i]].get(number) for i in sorted(order)]
-        paths = [index.path(plane) for plane in planes if plane is not None]
-        histogram = _measure(index, [path for path in paths if path not in index.bad], keep=True)
+        sources = [Source(index.path(plane), plane.plane) for plane in planes if plane is not None]
+        histogram = _measure(index, sources, keep=True)
         if histogram is not None and histogram.any():
             result[number] = [round(value, 1) for value in percentiles_of(histogram, PERCENTILES)]
     return result
 
 
-def _measure(index: PlateIndex, paths: Sequence[Path], keep: bool) -> NDArray[np.int64] | None:
-    """Decode files and add up their levels; one that can't be decoded becomes a gap."""
+def _measure(index: PlateIndex, sources: Sequence[Source], keep: bool) -> NDArray[np.int64] | None:
+    """Decode planes and add up their levels; a file that can't be decoded becomes a gap."""
 
-    def count(path: Path) -> NDArray[np.int64] | str:
+    def count(source: Source) -> NDArray[np.int64] | str:
         try:
-            return count_levels(path)
+            return count_levels(source)
         except UserError as error:
             return str(error)
 
     total: NDArray[np.int64] | None = None
-    good = [path for path in paths if path not in index.bad]
-    for path, counts in zip(good, map_in_threads(count, good), strict=True):
+    good = [source for source in sources if source.path not in index.bad]
+    for (path, _), counts in zip(good, map_in_threads(count, good), strict=True):
         if isinstance(counts, str):
-            problem = counts.removeprefix(f"Cannot read {path}: ").partition(". Run ")[0]
-            index.gaps.append(Gap(path, f"damaged: {problem}"))
+            if path not in index.bad:
+                problem = counts.removeprefix(f"Cannot read {path}: ").partition(". Run ")[0]
+                index.gaps.append(Gap(path, f"damaged: {problem}"))
             index.bad.add(path)
         elif keep:
             total = counts if total is None else total + counts

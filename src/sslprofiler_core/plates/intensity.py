@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -23,9 +22,10 @@ from sslprofiler_core.progress import progress_bar
 
 from .channels import select_channels
 from .reading import read_plane
-from .types import Plate
+from .types import Plate, Source
 
 IntensityScale = dict[str, dict[str, tuple[float, float]]]
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _LEVELS = 65536
@@ -67,58 +67,58 @@ def measure_scale(
     """
     planes = {plate.name: _sampled_planes(plate, sites, seed, channels) for plate in plates}
     scale: IntensityScale = {}
-    total = sum(len(paths) for by_channel in planes.values() for paths in by_channel.values())
+    total = sum(len(sources) for by_channel in planes.values() for sources in by_channel.values())
     with progress_bar(total, "intensity scale", "image") if progress else nullcontext() as bar:
         for plate in plates:
             scale[plate.name] = {}
-            for name, paths in planes[plate.name].items():
-                histogram = histogram_of(paths)
+            for name, sources in planes[plate.name].items():
+                histogram = histogram_of(sources)
                 if bar is not None:
-                    bar.update(len(paths))
+                    bar.update(len(sources))
                 low, high = percentiles_of(histogram, percentiles)
                 scale[plate.name][name] = (low, high if high > low else low + 1.0)
     return scale
 
 
-def sample_sites(plate: Plate, count: int, seed: int) -> list[tuple[Path, ...]]:
-    """Sample sites of a plate by a key: their files, one tuple a site (never the same site twice)."""
-    files = list(dict.fromkeys(site.paths for site in plate.sites))
+def sample_sites(plate: Plate, count: int, seed: int) -> list[tuple[Source, ...]]:
+    """Sample sites of a plate by a key: where their planes lie, one tuple a site (never the same site twice)."""
+    files = list(dict.fromkeys(site.sources for site in plate.sites))
     order = permutation(fold(seed, "intensity", plate.name), len(files))
     return [files[i] for i in sorted(order[:count])]
 
 
-def _sampled_planes(plate: Plate, count: int, seed: int, channels: Sequence[str] | None) -> dict[str, list[Path]]:
+def _sampled_planes(plate: Plate, count: int, seed: int, channels: Sequence[str] | None) -> dict[str, list[Source]]:
     sampled = sample_sites(plate, count, seed)
     if not sampled:
         raise UserError(
             f"Plate {plate.name} has no complete site. `sslprofiler inspect {plate.root}` says what is missing."
         )
     indices = select_channels(plate, "all" if channels is None else channels)
-    return {plate.channels[i].name: [paths[i] for paths in sampled] for i in indices}
+    return {plate.channels[i].name: [sources[i] for sources in sampled] for i in indices}
 
 
-def histogram_of(paths: Sequence[Path]) -> NDArray[np.int64]:
-    """Count the pixels of each level in some files: (65536,) int64. Files are decoded in threads."""
+def histogram_of(sources: Sequence[Source]) -> NDArray[np.int64]:
+    """Count the pixels of each level in some planes: (65536,) int64. Planes are decoded in threads."""
     histogram = np.zeros(_LEVELS, np.int64)
-    for counts in map_in_threads(count_levels, paths):
+    for counts in map_in_threads(count_levels, sources):
         histogram += counts
     return histogram
 
 
-def count_levels(path: Path) -> NDArray[np.int64]:
-    """Count one file's pixels of each level: (65536,) int64."""
-    return np.bincount(read_plane(path).ravel(), minlength=_LEVELS)
+def count_levels(source: Source) -> NDArray[np.int64]:
+    """Count one plane's pixels of each level: (65536,) int64."""
+    return np.bincount(read_plane(*source).ravel(), minlength=_LEVELS)
 
 
-def map_in_threads(function: Callable[[Path], Result], paths: Iterable[Path]) -> Iterator[Result]:
-    """Apply a function to files in threads, results in order; a window keeps them from piling up in memory."""
+def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Apply a function to items in threads, results in order; a window keeps them from piling up in memory."""
     workers = min(8, os.cpu_count() or 1)
-    waiting = iter(paths)
+    waiting = iter(items)
     with ThreadPoolExecutor(workers) as pool:
-        running = deque(pool.submit(function, path) for path in islice(waiting, 2 * workers))
+        running = deque(pool.submit(function, item) for item in islice(waiting, 2 * workers))
         while running:
             result = running.popleft().result()
-            running.extend(pool.submit(function, path) for path in islice(waiting, 1))
+            running.extend(pool.submit(function, item) for item in islice(waiting, 1))
             yield result
 
 

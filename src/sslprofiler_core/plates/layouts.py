@@ -1,20 +1,29 @@
 """The small protocol that a layout of files follows, and the layouts that are known.
 
-A layout is one module: it reads file names (``index``), names a file that should be there (``name_of``), and reads
-what the instrument wrote about a file (``describe``). Everything else is shared.
+A layout is one module. It looks at a folder's listing and says which plates are there (``find``), names a file that
+should be there (``name_of``), and reads what the instrument wrote about a file (``describe``). All else is shared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from sslprofiler_core.errors import UserError
+
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".flex", ".bmp")
+TIFF_SUFFIXES = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """One file: one channel of one site. ``order`` says which of two files for the same place comes first."""
+    """One channel of one site.
+
+    ``order`` says which of two planes for the same place comes first. ``name`` is the file's path from the plate's root
+    (or an absolute one), ``plane`` which of the file's planes it is, None when the file holds one.
+    """
 
     row: int
     column: int
@@ -22,6 +31,7 @@ class Plane:
     channel: int
     order: tuple[int, ...]
     name: str
+    plane: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +65,56 @@ class Acquisition:
     positions_um: dict[int, tuple[float, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A folder's own entries, hidden ones left out, each list sorted; ``zarr`` when it is a Zarr group or array."""
+
+    folder: Path
+    files: Sequence[str]
+    folders: Sequence[str]
+    zarr: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlateFolder:
+    """A plate as its layout found it.
+
+    Parameters
+    ----------
+    root
+        What ``Plane.name`` starts from, and what a message names: the folder, or the table that lists the files.
+    planes, strays
+        Its planes, and (name, problem) of files that are not used, or that are planes and can't be.
+    records
+        Channels by number, where the layout itself names them.
+    positions_um
+        (row, column, site) -> (x, y) of the site's centre in its well, x to the right, y upwards.
+    pixel_size_um
+        Side of a pixel on the sample, where the layout itself says it.
+    """
+
+    name: str
+    root: Path
+    layout: Layout
+    planes: list[Plane]
+    strays: list[tuple[str, str]] = field(default_factory=list)
+    records: Mapping[int, Record] = field(default_factory=dict)
+    positions_um: Mapping[tuple[int, int, int], tuple[float, float]] = field(default_factory=dict)
+    pixel_size_um: float | None = None
+
+
 class Layout(Protocol):
     """How files of one kind of plate are named and described."""
 
     name: str
     example: str
 
-    def index(self, names: Sequence[str]) -> tuple[list[Plane], list[tuple[str, str]]]:
-        """Read file names: the planes among them, and (name, problem) of images that are none."""
+    def claims(self, listing: Listing) -> bool:
+        """Whether a folder looks like this layout, from a few of its names: cheap, and it may be wrong."""
+        ...
+
+    def find(self, listing: Listing) -> list[PlateFolder]:
+        """Find the plates whose files a folder holds; empty when it is none of this layout's."""
         ...
 
     def name_of(self, plane: Plane, channel: int) -> str:
@@ -75,7 +127,23 @@ class Layout(Protocol):
 
 
 def known_layouts() -> tuple[Layout, ...]:
-    """All layouts, the likeliest first."""
+    """All layouts, the most telling first: what is recognised by a table or metadata goes before names."""
     from .phenix import PHENIX
 
     return (PHENIX,)
+
+
+def layout_named(name: str) -> Layout:
+    """Look a layout up by name; UserError lists the names."""
+    for layout in known_layouts():
+        if layout.name == name:
+            return layout
+    names = ", ".join(layout.name for layout in known_layouts())
+    raise UserError(f"There is no layout {name!r}. Choose one of {names}.")
+
+
+def plate_name(folder: Path) -> str:
+    """Name a plate by its folder, the gallery's ``<plate>__<time>-Measurement1/Images`` by the part before ``__``."""
+    folder = folder.absolute()
+    name = folder.parent.name if folder.name.lower() == "images" and "__" in folder.parent.name else folder.name
+    return name.partition("__")[0] or name

@@ -7,15 +7,15 @@ is open in about a second. ``check=True`` also reads every file's header.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .channels import ChannelNames, name_channels, read_channel_names
-from .folders import PlateFolder, find_plate_folders
+from .folders import find_plate_folders
 from .headers import Header, HeaderError, read_header, read_headers
-from .layouts import Acquisition, Plane, Record
-from .types import Channel, Gap, Plate, Site, well_name
+from .layouts import Acquisition, Plane, PlateFolder, Record
+from .types import Channel, Gap, Plate, Site, Source, well_name
 
 # Unreadable files that are passed over in the search for one that says what a channel is.
 _TRIES = 20
@@ -44,41 +44,51 @@ class PlateIndex:
         """Where a plane lies."""
         return self.folder.root / plane.name
 
-    def planes(self) -> list[Path]:
-        """All files of the plate's channels, by site and channel."""
+    def sources(self) -> list[Source]:
+        """All planes of the plate's channels, by site and channel."""
         return [
-            self.path(planes[number])
+            Source(self.path(planes[number]), planes[number].plane)
             for _, planes in sorted(self.sites.items())
             for number in self.numbers
             if number in planes
         ]
 
-    def good_planes(self) -> list[Path]:
-        """Files of the plate's channels that nothing bad is known of."""
-        return [path for path in self.planes() if path not in self.bad]
+    def good_sources(self) -> list[Source]:
+        """Planes of the plate's channels that nothing bad is known of."""
+        return [source for source in self.sources() if source.path not in self.bad]
 
     def plate(self) -> Plate:
         """Give the plate as others see it: complete sites whose files are not known to be bad."""
-        positions = self.acquisition.positions_um if self.acquisition else {}
-        sites = []
-        for (row, column, number), planes in sorted(self.sites.items()):
-            if any(channel not in planes for channel in self.numbers):
-                continue
-            paths = tuple(self.path(planes[channel]) for channel in self.numbers)
-            if self.bad.isdisjoint(paths):
-                sites.append(Site(self.name, well_name(row, column), number, paths, positions.get(number)))
         shape = (self.header.shape[0], self.header.shape[1]) if self.header else None
-        pixel_size = self.acquisition.pixel_size_um if self.acquisition else None
+        pixel_size = self.folder.pixel_size_um or (self.acquisition.pixel_size_um if self.acquisition else None)
         return Plate(
             self.name,
             self.folder.root,
             self.folder.layout.name,
             self.channels,
-            tuple(sites),
+            tuple(self._complete_sites()),
             pixel_size,
             shape,
             tuple(self.gaps),
         )
+
+    def _complete_sites(self) -> Iterator[Site]:
+        by_number = self.acquisition.positions_um if self.acquisition else {}
+        for (row, column, number), planes in sorted(self.sites.items()):
+            if any(channel not in planes for channel in self.numbers):
+                continue
+            own = [planes[channel] for channel in self.numbers]
+            files = {name: self.folder.root / name for name in dict.fromkeys(plane.name for plane in own)}
+            if not self.bad.isdisjoint(files.values()):
+                continue
+            yield Site(
+                self.name,
+                well_name(row, column),
+                number,
+                tuple(files[plane.name] for plane in own),
+                self.folder.positions_um.get((row, column, number), by_number.get(number)),
+                planes=tuple(plane.plane for plane in own if plane.plane is not None),
+            )
 
 
 def open_plates(
@@ -86,6 +96,7 @@ def open_plates(
     *,
     channels: Mapping[int, str] | Path | str | None = None,
     check: bool = False,
+    layout: str | None = None,
 ) -> list[Plate]:
     """Open every plate under some folders.
 
@@ -100,6 +111,8 @@ def open_plates(
     check
         Also read every file's header: sites with a truncated or odd file become gaps. Without it such a file shows
         when it is read.
+    layout
+        The name of the layout that the files follow ("phenix"), where it is not to be recognised by looking.
 
     Returns
     -------
@@ -111,7 +124,7 @@ def open_plates(
     UserError
         For paths without plates (see ``folders.find_plate_folders``), and for a channels file that can't be used.
     """
-    indexes, _ = index_plates(paths, channels)
+    indexes, _ = index_plates(paths, channels, layout)
     if check:
         for index in indexes:
             check_headers(index)
@@ -119,7 +132,9 @@ def open_plates(
 
 
 def index_plates(
-    paths: Sequence[Path | str], channels: Mapping[int, str] | Path | str | None = None
+    paths: Sequence[Path | str],
+    channels: Mapping[int, str] | Path | str | None = None,
+    layout: str | None = None,
 ) -> tuple[list[PlateIndex], list[Gap]]:
     """Do ``open_plates``'s work and keep the incomplete sites: what ``inspect`` reports on.
 
@@ -128,7 +143,7 @@ def index_plates(
     An index a plate, and the gaps that belong to no plate.
     """
     names = read_channel_names(channels)
-    folders, strangers = find_plate_folders(paths)
+    folders, strangers = find_plate_folders(paths, layout)
     indexes = [_group(folder) for folder in folders]
     common = _majority((index.numbers for index in indexes), len(indexes))
     for index in indexes:
@@ -139,12 +154,14 @@ def index_plates(
 
 def check_headers(index: PlateIndex) -> None:
     """Read the header of each of a plate's files; files that can't be used become gaps."""
-    paths = index.planes()
-    headers = read_headers(paths)
+    # One file a site may hold all its channels: it is looked at once, for the last plane that is asked of it.
+    sources = list({source.path: source for source in sorted(index.sources(), key=_last_plane)}.values())
+    sources = [source for source in sources if source.path not in index.bad]
+    headers = read_headers(sources)
     usual = Counter(header for header in headers if isinstance(header, Header)).most_common(1)
     if usual:
         index.header = usual[0][0]
-    for path, header in zip(paths, headers, strict=True):
+    for (path, _), header in zip(sources, headers, strict=True):
         if isinstance(header, str):
             problem = header
         elif header != index.header:
@@ -153,6 +170,10 @@ def check_headers(index: PlateIndex) -> None:
             continue
         index.gaps.append(Gap(path, problem))
         index.bad.add(path)
+
+
+def _last_plane(source: Source) -> int:
+    return source.plane or 0
 
 
 def _majority(sets: Iterable[Iterable[int]], count: int) -> set[int]:
@@ -169,7 +190,7 @@ def _group(folder: PlateFolder) -> PlateIndex:
         if first is not plane:
             problem = f"duplicate: the same well, site and channel as {first.name}, which is used"
             gaps.append(Gap(folder.root / plane.name, problem))
-    index = PlateIndex(folder, sites, gaps)
+    index = PlateIndex(folder, sites, gaps, bad={folder.root / name for name, _ in folder.strays})
     index.numbers = tuple(sorted(_majority(sites.values(), len(sites))))
     return index
 
@@ -185,7 +206,12 @@ def _describe(index: PlateIndex, common: set[int], names: ChannelNames) -> None:
     for number in index.numbers:
         acquisition = _acquisition(index, by_channel[number])
         index.acquisition = index.acquisition or acquisition
-        if acquisition and acquisition.record:
+        own = index.folder.records.get(number)
+        if own is not None:
+            if own.group == "unknown" and acquisition and acquisition.record:
+                own = replace(own, group=acquisition.record.group)
+            records[number] = own
+        elif acquisition and acquisition.record:
             records[number] = acquisition.record
             numbered_alike &= acquisition.recorded.get(number) is acquisition.record
     if index.acquisition and numbered_alike:
@@ -201,7 +227,7 @@ def _acquisition(index: PlateIndex, planes: Sequence[Plane]) -> Acquisition | No
     for plane in planes[:_TRIES]:
         path = index.path(plane)
         try:
-            index.header = index.header or read_header(path)
+            index.header = index.header or read_header(path, plane.plane)
             return index.folder.layout.describe(path)
         except HeaderError:
             continue
@@ -215,9 +241,9 @@ def _note_missing(index: PlateIndex, by_channel: Mapping[int, Sequence[Plane]]) 
         for number in index.numbers:
             if number not in planes:
                 path = index.folder.root / layout.name_of(sibling, number)
-                index.gaps.append(
-                    Gap(path, f"missing: the site has {len(planes)} of its {len(index.numbers)} channels")
-                )
+                site = f"{well_name(sibling.row, sibling.column)} site {sibling.site}"
+                problem = f"missing: {site} has {len(planes)} of its {len(index.numbers)} channels"
+                index.gaps.append(Gap(path, problem))
     for number in sorted(by_channel.keys() - set(index.numbers)):
         for plane in by_channel[number]:
             index.gaps.append(

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .harmony import read_acquisition
-from .layouts import Acquisition, Plane
+from .layouts import IMAGE_SUFFIXES, Acquisition, Listing, Plane, PlateFolder, plate_name
 from .types import MAX_COLUMNS, MAX_ROWS
 
 _NAME = re.compile(
     r"r(\d{2,})c(\d{2,})f(\d{2,})p(\d{2,})-ch(\d+)sk(\d+)fk(\d+)fl(\d+)\.tiff?", re.IGNORECASE | re.ASCII
 )
 _CHANNEL = re.compile(r"(-ch)\d+(sk)", re.IGNORECASE)
-_IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".flex", ".bmp")
 
 
 class Phenix:
@@ -26,14 +25,23 @@ class Phenix:
     name = "phenix"
     example = "r04c08f05p01-ch1sk1fk1fl1.tiff"
 
+    def claims(self, listing: Listing) -> bool:
+        """See ``Layout``."""
+        return any(map(_NAME.fullmatch, listing.files))
+
+    def find(self, listing: Listing) -> list[PlateFolder]:
+        """One plate a folder; see ``Layout``."""
+        planes, strays = self.index(listing.files)
+        return [PlateFolder(plate_name(listing.folder), listing.folder, self, planes, strays)] if planes else []
+
     def index(self, names: Sequence[str]) -> tuple[list[Plane], list[tuple[str, str]]]:
-        """Read file names; see ``Layout``."""
+        """Read file names: the planes among them, and (name, problem) of images that are none."""
         planes, strays = [], []
         match = _NAME.fullmatch
         for name in names:
             found = match(name)
             if found is None:
-                if name.lower().endswith(_IMAGES):
+                if name.lower().endswith(IMAGE_SUFFIXES):
                     strays.append((name, f"its name is not like {self.example}: not used"))
                 continue
             row, column, site, plane, channel, sk, fk, fl = map(int, found.groups())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 # A 1536-well plate, the largest standard (ANSI/SLAS 4-2004), has rows A to AF and columns 1 to 48.
 MAX_ROWS, MAX_COLUMNS = 32, 48
@@ -39,9 +40,25 @@ class Gap:
     problem: str
 
 
+class Source(NamedTuple):
+    """Where the pixels of one channel of one site lie.
+
+    Parameters
+    ----------
+    path
+        A file, or the folder of a Zarr array.
+    plane
+        Which of its planes, counted from 0 over pages and samples (TIFF) or over the leading axes (Zarr), the last of
+        them fastest; None when the file holds this one plane.
+    """
+
+    path: Path
+    plane: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One field of view, with one file a channel.
+    """One field of view, with all its channels: a file each, or planes of one file.
 
     Parameters
     ----------
@@ -50,11 +67,13 @@ class Site:
     site
         The field number of the layout; of a tiled plate, see ``tile_plate``.
     paths
-        One file a channel, in the order of ``Plate.channels``.
+        The file of each channel, in the order of ``Plate.channels``; the same one again where a file holds several.
     position_um
         Where the site's centre lies in its well: micrometres to the right of and above the well's centre.
     tile
         (row, column, n) when this is a pseudo-site: one piece of the n x n that the site was cut into.
+    planes
+        Which plane of its file each channel is (see ``Source``); empty when each file holds one.
     """
 
     plate: str
@@ -63,6 +82,13 @@ class Site:
     paths: tuple[Path, ...]
     position_um: tuple[float, float] | None = None
     tile: tuple[int, int, int] | None = None
+    planes: tuple[int, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where each channel's pixels lie."""
+        planes = self.planes or (None,) * len(self.paths)
+        return tuple(map(Source, self.paths, planes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +98,7 @@ class Plate:
     Parameters
     ----------
     name, root, layout
-        The plate's name, its folder, and the layout that its files follow ("phenix").
+        The plate's name, its folder (of a LoadData table, the table), and the layout that its files follow ("phenix").
     channels
         By number.
     sites
