@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from sslprofiler_core.augment.masks import draw_masks
 from sslprofiler_core.model.network import Network, build_network
@@ -87,6 +89,43 @@ def test_terms_and_total_equal_the_formula() -> None:
     assert found["ibot"] == pytest.approx(ibot, rel=1e-8)
     assert found["koleo"] == pytest.approx(spread, rel=1e-6)
     assert loss.item() == pytest.approx(masked + 1.2 * local + 0.7 * ibot + 0.3 * spread, rel=1e-7)
+
+
+@pytest.mark.parametrize("centering", ["sinkhorn", "softmax"])
+def test_local_crops_meet_both_views_and_each_pair_of_views_counts_alike(centering: str) -> None:
+    """DINOv2: each local crop against the teacher of each global view, all pairs of equal weight."""
+    recipe, seen = small_recipe(centering=centering, dino_masked=1.0, dino_local=1.0), views()
+    crops = torch.randn(3, BATCH, 3, 8, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    seen = dataclasses.replace(seen, crops_LBCHW=crops)
+    student, teacher = networks(recipe)
+    centres = Centres(torch.zeros(12).double(), torch.zeros(12).double())
+    loss, terms, _ = objective(student, teacher, seen, recipe.loss, 0.05, centres, torch.float32)
+    found = dict(zip(TERMS, terms.tolist(), strict=True))
+
+    with torch.no_grad():
+        targets = []
+        for view in (seen.v1_BCHW, seen.v2_BCHW):
+            logits = teacher.dino_head(teacher.backbone(view)[0])
+            centred = logits - (centres.cls_K if view is seen.v2_BCHW else 0.0)
+            balanced = sinkhorn_reference(logits.numpy(), 0.05, 3)
+            targets.append(balanced if centering == "sinkhorn" else softmax(centred.numpy() / 0.05, axis=1))
+        outputs = [student.dino_head(student.backbone(crop)[0]).numpy() for crop in crops]
+    pairs = [cross_entropy(target, output).mean() for target in targets for output in outputs]
+    assert found["dino_crops"] == pytest.approx(np.mean(pairs), rel=1e-8)
+    dino = 2 * np.mean([found["dino_masked"], found["dino_local"], *pairs])
+    assert loss.item() == pytest.approx(dino + 0.7 * found["ibot"] + 0.3 * found["koleo"], rel=1e-7)
+    loss.backward()
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_no_local_crops_leave_the_papers_objective() -> None:
+    recipe, seen = small_recipe(), views()
+    student, teacher = networks(recipe)
+    centres = Centres.zeros(12, torch.device("cpu"))
+    plain, terms, _ = objective(student, teacher, seen, recipe.loss, 0.05, centres, torch.float32)
+    none = dataclasses.replace(seen, crops_LBCHW=seen.v1_BCHW.new_empty((0, BATCH, 3, 8, 8)))
+    assert objective(student, teacher, none, recipe.loss, 0.05, centres, torch.float32)[0] == plain
+    assert terms[TERMS.index("dino_crops")] == 0
 
 
 def test_gradients_reach_the_student_whole_and_the_teacher_never() -> None:

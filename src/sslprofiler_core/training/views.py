@@ -34,4 +34,5 @@ def step_views(batch: PairBatch, recipe: Recipe, step: int, device: torch.device
         masked_M=torch.from_numpy(flat).to(device),
         image_M=torch.from_numpy(flat // masks_BN.shape[1]).to(device),
         well_B=batch.well_B.to(device),
+        crops_LBCHW=made.local_LBCss if len(made.local_LBCss) else None,
     )

@@ -1,0 +1,56 @@
+"""A step's views are what ``pair_views`` makes of the batch, local crops included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sslprofiler_core.augment import pair_views
+from sslprofiler_core.recipes import Recipe
+from sslprofiler_core.training import train
+from sslprofiler_core.training.loader import PairBatch
+from sslprofiler_core.training.run_folder import RunFolder
+from sslprofiler_core.training.views import step_views
+
+
+def _batch() -> PairBatch:
+    rng = np.random.default_rng(0)
+    return PairBatch(
+        sites=[torch.from_numpy(rng.integers(0, 60000, (2, 40, 40), np.uint16)) for _ in range(4)],
+        scales_BC2=torch.tensor([0.0, 60000.0]).expand(4, 2, 2).contiguous(),
+        partner_B=np.arange(4) ^ 1,
+        well_B=torch.arange(4) // 2,
+        names=list("abcd"),
+        problems=[],
+    )
+
+
+def _recipe(**augment: object) -> Recipe:
+    settings = {"size": 24, "local_size": 8, "noise": 0.0, **augment}
+    return Recipe.model_validate({"model": {"patch": 4}, "augment": settings, "train": {"batch": 4}})
+
+
+def test_views_come_from_each_site_and_its_partner() -> None:
+    batch, recipe = _batch(), _recipe()
+    views = step_views(batch, recipe, 3, torch.device("cpu"))
+    partners = [batch.sites[other] for other in batch.partner_B]
+    made = pair_views(batch.sites, partners, batch.scales_BC2, batch.scales_BC2, recipe, 3)
+    assert torch.equal(views.v1_BCHW, made.v1_BCSS) and torch.equal(views.v2_BCHW, made.v2_BCSS)
+    assert np.array_equal(views.masks_BN.numpy(), made.drawn.masks_BN)
+    assert torch.equal(views.masks_BN.flatten().nonzero()[:, 0], views.masked_M)
+    assert torch.equal(views.masks_BN.nonzero()[:, 0], views.image_M)
+    assert views.crops_LBCHW is None
+    crops = step_views(batch, _recipe(local_crops=2), 3, torch.device("cpu")).crops_LBCHW
+    assert crops is not None and crops.shape == (2, 4, 2, 8, 8)
+
+
+def test_dinov2s_views_train(simulated: Path, small: list[str], tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    settings = ["augment.kind=dinov2", "augment.local_size=16", "augment.local_crops=2", "train.steps=2"]
+    train([simulated / "images"], group="brightfield", out=tmp_path / "run", recipe="tiny", overrides=small + settings)
+    torch.set_num_threads(threads)
+    steps = [event for event in RunFolder(tmp_path / "run").events() if event["event"] == "step"]
+    assert len(steps) == 2 and all(0 < step["dino_crops"] < 10 for step in steps)
+    assert not RunFolder(tmp_path / "run").recipe().augment.local_aggregation
