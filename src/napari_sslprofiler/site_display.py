@@ -123,6 +123,9 @@ class SiteDisplay:
         for key, (pixels_HW, settings) in wanted.items():
             self._put(key, pixels_HW, settings)
         self._caption()
+        if first:
+            lit = [layer for layer in self._viewer.layers if layer.visible]
+            self._viewer.layers.selection.active = lit[-1] if lit else None
         if first or len(self._wishes) > 1:
             self._viewer.reset_view()
 

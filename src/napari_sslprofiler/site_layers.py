@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari.types import LayerData
     from numpy.typing import NDArray
 
-    from sslprofiler_core.plates import Plate, Site
+    from sslprofiler_core.plates import Channel, Plate, Site
 
 # Cell Painting's stains by name, and colours for other fluorescence channels in their order. Each is dark enough that
 # five at half strength add up to less than white, where napari's own cycle saturates.
@@ -23,7 +24,29 @@ STAIN_COLOURS = {
     "agp": "#a84600",
     "mito": "#a00c78",
 }
+# How instruments and users call those stains: by dye, by laser, by filter. The first that fits counts.
+_ALIASES = (
+    ("dna", r"dna|hoechst|dapi|\b405\b|nucle(us|i)"),
+    ("rna", r"rna|syto|488 ?long|\b5(14|32)\b"),
+    ("mito", r"mito|\b6(33|40|42|47|60)\b|cy5|deep ?red"),
+    ("agp", r"agp|actin|golgi|phalloidin|wga|\b5(55|61|68|94)\b|tritc|texas|cy3"),
+    ("er", r"\ber\b|concanavalin|cona|\b488\b|fitc|gfp"),
+)
 OTHER_COLOURS = ("#b03030", "#00883c", "#3060e0", "#907000", "#8030b0", "#007c8c")
+
+
+def channel_colours(channels: Sequence[Channel]) -> list[str]:
+    """Choose a colour for each of a plate's channels: a stain's own, no colour twice; brightfield is grey."""
+    free = dict(STAIN_COLOURS)
+    others = iter(OTHER_COLOURS)
+    colours = []
+    for channel in channels:
+        if channel.group == "brightfield":
+            colours.append("gray")
+            continue
+        stain = next((s for s, words in _ALIASES if s in free and re.search(words, channel.name, re.IGNORECASE)), None)
+        colours.append(free.pop(stain) if stain else next(others, "gray"))
+    return colours
 
 
 def site_layers(
@@ -48,13 +71,9 @@ def site_layers(
     One ``(pixels_HW, settings, "image")`` a channel. Only the fluorescence channels start visible; with a known pixel
     size, layers are in micrometres.
     """
-    others = iter(OTHER_COLOURS)
     layers: list[LayerData] = []
-    for channel, pixels_HW in zip(plate.channels, pixels_CHW, strict=True):
+    for channel, colour, pixels_HW in zip(plate.channels, channel_colours(plate.channels), pixels_CHW, strict=True):
         fluorescent = channel.group != "brightfield"
-        colour = "gray"
-        if fluorescent:
-            colour = STAIN_COLOURS.get(channel.name.lower()) or next(others, "gray")
         low, high = scale[channel.name]
         settings: dict[str, Any] = {
             "name": channel.name,

@@ -195,7 +195,7 @@ class PlateMap(QWidget):
         rows, columns = self._shape
         every = 1 if self._pitch() >= 13 else 2 if self._pitch() >= 8 else 4
         for column in range(1, columns + 1):
-            if column % every == 0 or column == 1 or every == 1:
+            if (column - 1) % every == 0:
                 rect = self.well_rect(1, column)
                 box = QRectF(rect.center().x() - 12, 0, 24, top - 2)
                 painter.drawText(box, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignBottom, str(column))
@@ -318,17 +318,19 @@ class PlateMap(QWidget):
         self.clicked.emit(well)
 
     def _move(self, down: int, right: int) -> None:
-        place = well_position(self._current) if self._current else None
-        if place is None:
-            following = min(self._colours, default="", key=lambda name: well_position(name) or (0, 0))
-        else:
-            row, column = place[0] + down, place[1] + right
-            while 1 <= row <= self._shape[0] and 1 <= column <= self._shape[1]:
-                if well_name(row, column) in self._colours:
-                    break
-                row, column = row + down, column + right
-            following = well_name(row, column) if 1 <= row <= self._shape[0] and 1 <= column <= self._shape[1] else ""
-        if following in self._colours:
-            self._current = following
+        """Go to the nearest well in a direction, one in the same row or column before others."""
+        places = {name: place for name in self._colours if (place := well_position(name))}
+        here = places.get(self._current)
+        ahead: dict[str, tuple[int, int]] = {}
+        for name, (row, column) in places.items():
+            if here is None:
+                ahead[name] = (row, column)
+                continue
+            along = (row - here[0]) * down + (column - here[1]) * right
+            aside = abs((row - here[0]) * right) + abs((column - here[1]) * down)
+            if along > 0:
+                ahead[name] = (along + 3 * aside, along)
+        if ahead:
+            self._current = min(ahead, key=lambda name: ahead[name])
             self.update()
-            self.clicked.emit(following)
+            self.clicked.emit(self._current)
