@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .channels import require_same_channels, select_channels
     from .inspect import inspect_plates
     from .intensity import IntensityScale, measure_scale
+    from .looks import looks_like_plates
     from .metadata import load_metadata
     from .open import open_plates
     from .reading import read_plane, read_site
@@ -29,6 +30,7 @@ __all__ = [
     "format_inspection",
     "inspect_plates",
     "load_metadata",
+    "looks_like_plates",
     "measure_scale",
     "open_plates",
     "read_plane",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = attach(
         "channels": ["require_same_channels", "select_channels"],
         "inspect": ["inspect_plates"],
         "intensity": ["IntensityScale", "measure_scale"],
+        "looks": ["looks_like_plates"],
         "metadata": ["load_metadata"],
         "open": ["open_plates"],
         "reading": ["read_plane", "read_site"],

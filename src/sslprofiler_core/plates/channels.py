@@ -6,6 +6,7 @@ Names are never assumed: experiments differ in which channel ``ch1`` is.
 from __future__ import annotations
 
 import csv
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -105,7 +106,9 @@ def _csv_rows(text: str) -> list[tuple[str, str, str]]:
 
 
 def name_channels(numbers: Sequence[int], records: Mapping[int, Record], names: ChannelNames) -> tuple[Channel, ...]:
-    """Name a plate's channels: the user's name, else the instrument's, else "ch1"; groups alike, else "unknown".
+    """Name a plate's channels: the user's name, else the instrument's, else "ch1".
+
+    Groups alike, else as the name suggests (see ``group_of_name``).
 
     Channels that share a name get their focus height: "Brightfield +5 um"; those that share that too, their number.
     """
@@ -113,10 +116,9 @@ def name_channels(numbers: Sequence[int], records: Mapping[int, Record], names: 
     for number in numbers:
         record = records.get(number)
         name, group = names.given.get(number, (None, None))
-        chosen[number] = (
-            name or (record.name if record else f"ch{number}"),
-            group or (record.group if record else "unknown"),
-        )
+        name = name or (record.name if record else f"ch{number}")
+        group = group or (record.group if record else "unknown")
+        chosen[number] = (name, group_of_name(name) if group == "unknown" else group)
     shared = Counter(name for name, _ in chosen.values())
     for number, (name, group) in chosen.items():
         record = records.get(number)
@@ -127,6 +129,27 @@ def name_channels(numbers: Sequence[int], records: Mapping[int, Record], names: 
         Channel(f"{name} (ch{number})" if shared[name] > 1 else name, group, number)
         for number, (name, group) in chosen.items()
     )
+
+
+_BRIGHTFIELD = re.compile(r"bright ?field|\bbf|phase|\bdic\b|transmi|trans ?light|\btl\b", re.IGNORECASE)
+_FLUORESCENCE = re.compile(
+    r"\b(dna|rna|er|agp|mito\w*|golgi|actin|nucle\w*|tubulin|lyso\w*|dapi|hoechst|fitc|tritc|texas ?red|cy ?[2357]|gfp|"
+    r"[cry]fp|mcherry|tdtomato|alexa\w*|atto\w*|syto\w*|phalloidin|wga|con ?a|concanavalin|bodipy|"
+    r"(?:ex|em)? ?[3-7]\d\d(?: ?nm| long)?)\b",
+    re.IGNORECASE,
+)
+
+
+def group_of_name(name: str) -> str:
+    """Tell a channel's group by its name, for stains and filters that are common: "unknown" for all others.
+
+    Used where neither the files nor the user say it. Our choice: a LoadData table names channels "DNA" and
+    "Brightfield" and nothing more, and nobody should have to write a file to say what these are.
+    """
+    words = name.replace("_", " ").replace("-", " ")
+    if _BRIGHTFIELD.search(words):
+        return "brightfield"
+    return "fluorescence" if _FLUORESCENCE.search(words) else "unknown"
 
 
 def select_channels(plate: Plate, group: str | Sequence[str]) -> tuple[int, ...]:

@@ -1,18 +1,21 @@
-"""Find plates: one plate, a folder of plates, or the gallery's ``<plate>__<time>-Measurement1/Images``."""
+"""Find plates: one plate, a folder of plates, the gallery's ``<plate>__<time>-Measurement1/Images``, or a table."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from sslprofiler_core.errors import UserError
 
 from .layouts import IMAGE_SUFFIXES, Layout, Listing, PlateFolder, known_layouts, layout_named
+from .load_data import LOAD_DATA
 from .types import Gap
 
 # A simulated screen's root is two levels above its plates (images/<plate>), the gallery's batch three.
 _DEPTH = 4
+_TABLES = (".csv", ".csv.gz")
 
 
 def find_plate_folders(paths: Sequence[Path | str], layout: str | None = None) -> tuple[list[PlateFolder], list[Gap]]:
@@ -44,6 +47,9 @@ def find_plate_folders(paths: Sequence[Path | str], layout: str | None = None) -
     strangers: list[Gap] = []
     visited: set[tuple[int, int]] = set()
     for path in map(Path, paths):
+        if path.name.lower().endswith(_TABLES) and path.is_file() and LOAD_DATA in layouts:
+            plates += LOAD_DATA.read(path)
+            continue
         seen: list[str] = []
         for listing, found in _walk(path, layouts, visited):
             seen += listing.files[: 3 - len(seen)]
@@ -85,13 +91,13 @@ def _walk(
             yield from _walk(path / name, layouts, visited, depth + 1)
 
 
-def list_folder(path: Path) -> Listing:
-    """List a folder. Raises OSError."""
+def list_folder(path: Path, at_most: int | None = None) -> Listing:
+    """List a folder, or its first entries. Raises OSError."""
     files: list[str] = []
     folders: list[str] = []
     zarr = False
     with os.scandir(path) as entries:
-        for entry in entries:
+        for entry in islice(entries, at_most):
             zarr |= entry.name in ("zarr.json", ".zgroup", ".zarray")
             if not entry.name.startswith("."):
                 (folders if _is_folder(entry) else files).append(entry.name)

@@ -214,6 +214,15 @@ def _png_header(file: BinaryIO) -> Header:
     return Header((height, width, samples) if samples != 1 else (height, width), f"uint{bits}")
 
 
+def is_tiff(path: Path) -> bool:
+    """Whether a file starts as a TIFF does. Raises HeaderError when it can't be opened."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            return file.read(2) in (b"II", b"MM")
+    except OSError as error:
+        raise HeaderError(f"cannot be opened: {error.strerror or error}") from error
+
+
 def read_tag(path: Path, code: int) -> bytes | None:
     """Read one tag's raw bytes from a TIFF's first directory; None when the tag is not there.
 

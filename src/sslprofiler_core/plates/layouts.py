@@ -128,9 +128,10 @@ class Layout(Protocol):
 
 def known_layouts() -> tuple[Layout, ...]:
     """All layouts, the most telling first: what is recognised by a table or metadata goes before names."""
+    from .load_data import LOAD_DATA
     from .phenix import PHENIX
 
-    return (PHENIX,)
+    return (LOAD_DATA, PHENIX)
 
 
 def layout_named(name: str) -> Layout:
