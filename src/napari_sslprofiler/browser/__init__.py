@@ -1,0 +1,1 @@
+"""A browser of tables: map, legend, neighbours, gallery, plates and table share one state."""

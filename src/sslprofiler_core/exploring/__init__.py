@@ -2,6 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sslprofiler_core._lazy import attach
 
-__getattr__, __dir__ = attach(__name__, {"layout": ["umap_layout"], "nearest": ["neighbours"]})
+if TYPE_CHECKING:
+    from .clusters import cluster_rows
+    from .layout import umap_layout
+    from .nearest import neighbours
+    from .queries import NeighbourIndex, control_distances, label_agreement, query_neighbours
+    from .roles import control_rows, short_name
+    from .tables import TableView, open_table
+
+__all__ = [
+    "NeighbourIndex",
+    "TableView",
+    "cluster_rows",
+    "control_distances",
+    "control_rows",
+    "label_agreement",
+    "neighbours",
+    "open_table",
+    "query_neighbours",
+    "short_name",
+    "umap_layout",
+]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "clusters": ["cluster_rows"],
+        "layout": ["umap_layout"],
+        "nearest": ["neighbours"],
+        "queries": ["NeighbourIndex", "control_distances", "label_agreement", "query_neighbours"],
+        "roles": ["control_rows", "short_name"],
+        "tables": ["TableView", "open_table"],
+    },
+)
