@@ -143,7 +143,7 @@ class Task(Generic[Result]):
         self._stop = threading.Event()
         self._post = _Post(self._arrived, parent)
         self._bar: Any = napari_progress(total=0, desc=label)
-        self._since = time.monotonic()
+        self._first: tuple[int, float] | None = None  # what was done when the work's progress was first heard of
         self._told = 0.0
         self.running = True
         self._thread = threading.Thread(target=self._run, name="sslprofiler-task", daemon=True)
@@ -198,5 +198,8 @@ class Task(Generic[Result]):
             self._bar.reset(total)
         self._bar.update(done - self._bar.n)
         if self._progressed is not None:
-            elapsed = time.monotonic() - self._since
-            self._progressed(done, total, elapsed / done * (total - done) if done else None)
+            now = time.monotonic()
+            if self._first is None or self._first[0] > done or not total:
+                self._first = (done, now)
+            gained = done - self._first[0]
+            self._progressed(done, total, (now - self._first[1]) / gained * (total - done) if gained else None)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sslprofiler_core.plates import Plate, Site
 
+PENDING = "sslprofiler-pending"  # marks a layer that stands in for a site that is on its way
 _GAP = 1.03  # a site beside another begins this many widths further
 
 
@@ -100,6 +101,11 @@ class SiteDisplay:
                 self._viewer.layers.remove(layer)
         self._caption()
 
+    def drop_pending(self) -> None:
+        """Take away the layers that stood in for a site on its way."""
+        for layer in [layer for layer in self._viewer.layers if layer.metadata.get(PENDING)]:
+            self._viewer.layers.remove(layer)
+
     @property
     def busy(self) -> bool:
         """Whether a site is being read."""
@@ -113,6 +119,7 @@ class SiteDisplay:
 
     def _arrived(self, seen: Seen) -> None:
         self.problem = ""
+        self.drop_pending()
         wish = seen.wish
         first = not any(layer in self._viewer.layers for layer in self._layers.values())
         wanted = {}

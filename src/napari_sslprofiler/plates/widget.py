@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +91,7 @@ class PlatesWidget(QWidget):
         self.busy = QProgressBar()
         self.busy.setTextVisible(True)
         self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.clicked.connect(self._cancel)
+        self.cancel_button.clicked.connect(self.cancel)
         working = QHBoxLayout()
         working.addWidget(self.busy, 1)
         working.addWidget(self.cancel_button)
@@ -175,21 +175,37 @@ class PlatesWidget(QWidget):
     def open(self, paths: Sequence[Path], metadata: Path | None = None) -> None:
         """Open plates in the background; replaces what is open once they are read."""
         paths = [Path(path) for path in paths]
-        self._cancel()
-        self.message.setText(f"Opening {paths[0]} …")
-        self._work("Opening plates")
+        self._start(f"Opening {paths[0]}", lambda report: open_screen(paths, report, metadata=metadata))
+
+    def open_made(self, words: str, make: Callable[[Report], Path]) -> None:
+        """Make plates in the background (a sample), then open the folder that ``make`` gives."""
 
         def work(report: Report) -> Screen:
-            return open_screen(paths, report, metadata=metadata)
+            folder = make(report)
+            return open_screen([folder], report)
 
+        self._start(words, work)
+
+    def _start(self, words: str, work: Callable[[Report], Screen]) -> None:
+        self._cancel()
+        self.message.setText(f"{words} …")
+        self.message.show()
+        self.busy.setRange(0, 0)
+        self._working.show()
         self._task = Task(
             work,
             self._opened,
             self._failed,
-            label="Opening plates",
+            label=words,
             parent=self,
-            cancelled=lambda: self._ended("Cancelled."),
+            cancelled=lambda: self._failed("Cancelled."),
+            progressed=self._progressed,
         )
+
+    def _progressed(self, done: int, total: int, seconds_left: float | None) -> None:
+        self.busy.setRange(0, total)
+        self.busy.setValue(done)
+        self.busy.setFormat(f"{done} of {total}, {style.seconds_text(seconds_left)} left" if seconds_left else "%p %")
 
     def _ask_plates(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "A plate's folder, or a folder of plates")
@@ -221,18 +237,18 @@ class PlatesWidget(QWidget):
 
     def _failed(self, message: str) -> None:
         self._task = None
+        self._display.drop_pending()
         self._ended(message)
+
+    def cancel(self) -> None:
+        """Stop what is being opened; what was open before stays."""
+        if self._task is not None:
+            self._task.cancel()
 
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-
-    def _work(self, words: str) -> None:
-        self.busy.setRange(0, 0)
-        self.busy.setFormat(words)
-        self._working.show()
-        self._enable()
 
     def _ended(self, words: str) -> None:
         self._working.hide()
