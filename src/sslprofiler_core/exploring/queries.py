@@ -62,7 +62,7 @@ class NeighbourIndex:
             self._half = (0.5 * squares).astype(np.float32)
         self._rows = rows
         self._roles = roles or roles_of(metadata)
-        self._codes = _codes(metadata, self._roles)
+        self._codes = row_codes(metadata, self._roles)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -248,7 +248,8 @@ def _among(codes: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.bo
     return table[codes + 1]
 
 
-def _codes(metadata: pd.DataFrame, roles: Roles) -> dict[Same, NDArray[np.int64]]:
+def row_codes(metadata: pd.DataFrame, roles: Roles) -> dict[Same, NDArray[np.int64]]:
+    """What rows share, as codes (N,), -1 for an empty cell, of those that the table has columns for."""
     codes: dict[Same, NDArray[np.int64]] = {}
     single: dict[Same, str | None] = {
         "plate": roles.plate,
