@@ -193,13 +193,14 @@ class Task(Generic[Result]):
     def _show(self, done: int, total: int) -> None:
         if not self.running:
             return
-        if self._bar.total != total:
-            self._bar.total = total
-            self._bar.reset(total)
-        self._bar.update(done - self._bar.n)
         if self._progressed is not None:
             now = time.monotonic()
             if self._first is None or self._first[0] > done or not total:
                 self._first = (done, now)
             gained = done - self._first[0]
             self._progressed(done, total, (now - self._first[1]) / gained * (total - done) if gained else None)
+        # The dock's bar draws itself by running the event loop, in which the end may arrive: so it comes last.
+        if self._bar.total != total:
+            self._bar.total = total
+            self._bar.reset(total)
+        self._bar.update(done - self._bar.n)

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 _MERGES = (
-    ("Concatenate the sites (paper)", "concat"),
-    ("Mean of the sites", "mean"),
+    ("Concatenated (paper)", "concat"),
+    ("Mean", "mean"),
 )
 _FEATURES = (
-    ("CLS and mean patch (paper)", "cls+patch"),
+    ("CLS + mean patch (paper)", "cls+patch"),
     ("CLS alone", "cls"),
 )
 
@@ -61,11 +61,13 @@ class EmbedWidget(QWidget):
     def _build(self) -> None:
         self.plates = QListWidget()
         self.plates.setAccessibleName("Plates")
-        self.plates.setMaximumHeight(150)
         self.plates.itemChanged.connect(self._check)
         self.runs = QListWidget()
         self.runs.setAccessibleName("Runs")
-        self.runs.setMaximumHeight(110)
+        for box in (self.plates, self.runs):
+            box.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            box.setTextElideMode(Qt.TextElideMode.ElideRight)
+            _fit(box, 2)
         self.runs.itemChanged.connect(self._check)
         add = QPushButton("&Add a run…")
         add.setToolTip("A folder that training wrote, here or on another machine")
@@ -73,8 +75,8 @@ class EmbedWidget(QWidget):
 
         self.sites = _choices(_MERGES, "How the sites of a well become one profile (paper 3.3.2)")
         self.features = _choices(_FEATURES, "Which vectors of a site go into the profile (paper 3.3.1)")
-        for box in (self.sites, self.features):
-            box.currentIndexChanged.connect(self._check)
+        for choice in (self.sites, self.features):
+            choice.currentIndexChanged.connect(self._check)
         self.out = QLineEdit()
         self.out.setPlaceholderText("folder for sites.parquet and wells.parquet")
         self.out.textChanged.connect(self._check)
@@ -141,6 +143,7 @@ class EmbedWidget(QWidget):
             for plate in screen.plates if screen else ():
                 _add(self.plates, f"{plate.name}   {len(plate.sites):,} sites", plate.name, True)
             self.plates.blockSignals(False)
+            _fit(self.plates, 8)
         self._check()
 
     def _list_runs(self, runs: tuple[Path, ...]) -> None:
@@ -156,6 +159,7 @@ class EmbedWidget(QWidget):
             item = _add(self.runs, f"{path.name}   {known.words or 'cannot be used'}", path, take)
             item.setToolTip(f"{path}\n{known.problem or known.words}")
         self.runs.blockSignals(False)
+        _fit(self.runs, 5)
         if not self.out.text() and (place := default_out(self._chosen(self.runs))):
             self.out.setText(str(place))
         self._check()
@@ -302,3 +306,9 @@ def _add(box: QListWidget, words: str, value: object, chosen: bool) -> QListWidg
     item.setCheckState(Qt.CheckState.Checked if chosen else Qt.CheckState.Unchecked)
     box.addItem(item)
     return item
+
+
+def _fit(box: QListWidget, most: int) -> None:
+    """Give a list the height of its rows, two at least."""
+    rows = max(2, min(most, box.count()))
+    box.setFixedHeight(rows * max(16, box.sizeHintForRow(0)) + 2 * box.frameWidth() + 4)
