@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -130,3 +131,32 @@ def _colour_numbers(column: Column, hidden: frozenset[str | None]) -> Colouring:
     if column.missing:
         entries = (LegendEntry("no value", (None,), STEPS, MISSING, column.missing, None in hidden),)
     return Colouring(column.name, "numeric", codes, palette, entries, low, high)
+
+
+def highlighted(
+    colouring: Colouring, matches: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """Codes and palette to draw with: what a search finds among rows without a colour of their own gets one."""
+    grey = [entry.code for entry in colouring.entries if entry.colour in (OTHER, MISSING)]
+    if matches is None or colouring.kind != "categorical" or not grey:
+        return colouring.codes, colouring.palette
+    codes = colouring.codes.copy()
+    codes[matches & np.isin(codes, grey)] = len(colouring.palette)
+    return codes, np.concatenate([colouring.palette, np.array([rgb(MATCH)], np.uint8)])
+
+
+def first_column(names: tuple[str, ...], label: str | None, column: Callable[[str], Column]) -> str:
+    """What to colour by at first: the label, when its categories have colours of their own; else what best tells rows
+    apart with at most 20 colours; "" for nothing.
+    """
+
+    def tells(name: str) -> bool:
+        own = column(name)
+        return own.kind == "categorical" and 2 <= len(own.names) <= len(CATEGORIES)
+
+    if label is not None and tells(label):
+        return label
+    words = ("celltype", "cell_type", "cell_line", "moa", "control_type", "pert_type", "timepoint", "plate")
+    plain = {name.removeprefix("Metadata_").casefold(): name for name in names}
+    liked = [plain[word] for word in words if word in plain]
+    return next((name for name in liked if tells(name)), label or "")

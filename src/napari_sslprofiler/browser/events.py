@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from psygnal import Signal, SignalGroup
 
 
@@ -18,3 +20,21 @@ class BrowserEvents(SignalGroup):
     hovered = Signal(object)  # row | None
     current = Signal(object)  # row | None
     images = Signal(object)  # Images | None
+    neighbours = Signal(object)  # rows of the current row's neighbours, nearest first
+
+
+class MarkedRow:
+    """A row that is marked; assigning another one tells."""
+
+    def __init__(self, name: str, doc: str) -> None:
+        self._name, self.__doc__ = name, doc
+
+    def __get__(self, state: Any, owner: type) -> int | None:
+        return state._marked[self._name] if state is not None else self
+
+    def __set__(self, state: Any, row: int | None) -> None:
+        if row is not None and not 0 <= row < len(state):
+            raise ValueError(f"row {row} of a table of {len(state)}")
+        if row != state._marked[self._name]:
+            state._marked[self._name] = row
+            getattr(state.events, self._name).emit(row)

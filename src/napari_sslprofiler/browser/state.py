@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from sslprofiler_core.exploring.tables import TableView, open_table
 
-from .colouring import Colouring, LegendEntry, colour_column, colour_matches, colour_plain
+from .colouring import Colouring, LegendEntry, colour_column, colour_matches, colour_plain, first_column
 from .columns import Column, ColumnStore
-from .events import BrowserEvents
+from .events import BrowserEvents, MarkedRow
 from .filters import Filters, Mask
 from .images import Images
 
@@ -47,10 +47,10 @@ class BrowserState:
         self.thumbnail_for: Callable[[int], QImage | None] | None = None
         self._reset(None)
 
-    def _reset(self, table: TableView | None) -> None:
+    def _reset(self, table: TableView | None, columns: ColumnStore | None = None) -> None:
         rows = 0 if table is None else len(table)
         self._table = table
-        self._columns = ColumnStore(None if table is None else table.metadata)
+        self._columns = columns or ColumnStore(None if table is None else table.metadata)
         self.recipes: dict[str, dict[str, Any]] = {}
         self._positions: NDArray[np.float32] | None = None if table is None else table.axes
         self.map_note = "" if self._positions is None else "The map that the table brings."
@@ -59,8 +59,8 @@ class BrowserState:
         self._matches: Mask | None = None
         self._selection = np.zeros(rows, bool)
         self._filter = np.ones(rows, bool)
-        self._hovered: int | None = None
-        self._current: int | None = None
+        self._marked: dict[str, int | None] = {"hovered": None, "current": None}
+        self._neighbours = np.zeros(0, np.int64)
         self._colouring = colour_plain(rows)
         self._images = None if table is None else Images(table)
 
@@ -73,9 +73,14 @@ class BrowserState:
 
     @table.setter
     def table(self, table: TableView | None) -> None:
-        self._reset(table)
-        if table is not None and table.label is not None:
-            self._colouring = colour_column(self.column(table.label))
+        self.open(table)
+
+    def open(self, table: TableView | None, columns: ColumnStore | None = None) -> None:
+        """Show a table; ``columns`` are those of it that a worker has made ready already."""
+        self._reset(table, columns)
+        first = first_column(self.column_names, table.label, self.column) if table is not None else ""
+        if first:
+            self._colouring = colour_column(self.column(first))
         self.events.table.emit(table)
         self.events.columns.emit(self.column_names)
         self.events.images.emit(self._images)
@@ -86,6 +91,7 @@ class BrowserState:
         self.events.selection.emit(self._selection)
         self.events.hovered.emit(None)
         self.events.current.emit(None)
+        self.events.neighbours.emit(self._neighbours)
 
     def __len__(self) -> int:
         return 0 if self._table is None else len(self._table)
@@ -357,29 +363,20 @@ class BrowserState:
 
     # --- Rows in the light -----------------------------------------------------------------------------------------
 
-    @property
-    def hovered(self) -> int | None:
-        """The row under the pointer, in whichever part."""
-        return self._hovered
-
-    @hovered.setter
-    def hovered(self, row: int | None) -> None:
-        if row != self._hovered:
-            self._hovered = row
-            self.events.hovered.emit(row)
+    hovered = MarkedRow("hovered", "The row under the pointer, in whichever part; or None.")
+    current = MarkedRow("current", "The row whose images are shown, and whose neighbours; or None.")
 
     @property
-    def current(self) -> int | None:
-        """The row whose images are shown, and whose neighbours."""
-        return self._current
+    def neighbours(self) -> NDArray[np.int64]:
+        """Neighbours of the current row as some part shows them, nearest first: the map draws lines to them."""
+        return self._neighbours
 
-    @current.setter
-    def current(self, row: int | None) -> None:
-        if row is not None and not 0 <= row < len(self):
-            raise ValueError(f"row {row} of a table of {len(self)}")
-        if row != self._current:
-            self._current = row
-            self.events.current.emit(row)
+    @neighbours.setter
+    def neighbours(self, rows: Iterable[int]) -> None:
+        rows = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows), np.int64)
+        if not np.array_equal(rows, self._neighbours):
+            self._neighbours = rows
+            self.events.neighbours.emit(rows)
 
     # --- A file ----------------------------------------------------------------------------------------------------
 
@@ -390,7 +387,7 @@ class BrowserState:
         return save_state(self, Path(path))
 
     def restore(self, path: Path | str) -> list[str]:
-        """Open a saved state, its table included; see `saved.read_state`, and `saved.apply_state` for what it returns."""
+        """Open a saved state and its table; see `saved.read_state`; returns what `saved.apply_state` does."""
         from .saved import apply_state, read_state
 
         saved = read_state(Path(path))

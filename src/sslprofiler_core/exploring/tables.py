@@ -31,6 +31,8 @@ from .roles import Roles, natural_names, roles_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .queries import NeighbourIndex
+
 Kind = Literal["wells", "sites", "foreign"]
 
 _CLIP = 10.0  # standard deviations: a few runaway features would else decide every distance
@@ -98,6 +100,8 @@ class TableView:
     plate_roots: dict[str, Path] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     axes: NDArray[np.float32] | None = None
+    _index: list[NeighbourIndex] = field(default_factory=list, repr=False)
+    _index_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __len__(self) -> int:
         return len(self.metadata)
@@ -119,6 +123,15 @@ class TableView:
         if self.roles.site is not None:
             return "site"
         return "well" if self.roles.well is not None else "row"
+
+    def index(self) -> NeighbourIndex:
+        """Neighbours of the rows by cosine distance: made when first asked for, then kept. Any thread may ask."""
+        from .queries import NeighbourIndex
+
+        with self._index_lock:
+            if not self._index:
+                self._index.append(NeighbourIndex(self.features(), self.metadata, roles=self.roles))
+            return self._index[0]
 
     def row_name(self, row: int) -> str:
         """Name a row as people say it: plate, well, site."""
