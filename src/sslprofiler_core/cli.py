@@ -99,6 +99,11 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="print JSON")
     one.add_argument("--pixels", action="store_true", help="decode every plane (slow; finds damage inside files)")
 
+    one = _command(commands, "convert", "write plates to a store that reads several times as fast", _convert)
+    _plates(one, metadata=False)
+    one.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder to write, such as STORE.zarr")
+    one.add_argument("--uncompressed", action="store_true", help="store pixels as they are")
+
     one = _command(commands, "train", "train one model on one channel group", _train)
     _plates(one)
     one.add_argument(
@@ -152,9 +157,12 @@ def _command(
     return parser
 
 
-def _plates(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("plates", type=Path, nargs="+", metavar="PLATES", help="plate folders, or folders of plates")
-    parser.add_argument("--metadata", type=Path, metavar="PATH", help="plate map, table of plates, or a folder of both")
+def _plates(parser: argparse.ArgumentParser, metadata: bool = True) -> None:
+    text = "plate folders, folders of plates, LoadData tables, or OME-Zarr plates"
+    parser.add_argument("plates", type=Path, nargs="+", metavar="PLATES", help=text)
+    if metadata:
+        text = "plate map, table of plates, or a folder of both"
+        parser.add_argument("--metadata", type=Path, metavar="PATH", help=text)
     parser.add_argument(
         "--channels-file", type=Path, metavar="FILE", help="names and groups of the channels (TOML or CSV)"
     )
@@ -186,6 +194,20 @@ def _inspect(arguments: argparse.Namespace) -> int:
         arguments.plates, metadata=arguments.metadata, channels=arguments.channels_file, pixels=arguments.pixels
     )
     print(json.dumps(found, indent=1) if arguments.json else format_inspection(found))
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from sslprofiler_core.plates import convert_plates, describe_conversion
+
+    converted = convert_plates(
+        arguments.plates,
+        arguments.out,
+        channels=arguments.channels_file,
+        compressed=not arguments.uncompressed,
+        progress=True,
+    )
+    print("\n".join(describe_conversion(converted)))
     return 0
 
 

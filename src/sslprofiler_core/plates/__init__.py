@@ -8,6 +8,7 @@ from sslprofiler_core._lazy import attach
 
 if TYPE_CHECKING:
     from .channels import require_same_channels, select_channels
+    from .convert import Converted, convert_plates, describe_conversion
     from .inspect import inspect_plates
     from .intensity import IntensityScale, measure_scale
     from .looks import looks_like_plates
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Channel",
+    "Converted",
     "Gap",
     "IntensityScale",
     "Plate",
     "Site",
     "Source",
+    "convert_plates",
+    "describe_conversion",
     "format_inspection",
     "inspect_plates",
     "load_metadata",
@@ -48,6 +52,7 @@ __getattr__, __dir__ = attach(
     __name__,
     {
         "channels": ["require_same_channels", "select_channels"],
+        "convert": ["Converted", "convert_plates", "describe_conversion"],
         "inspect": ["inspect_plates"],
         "intensity": ["IntensityScale", "measure_scale"],
         "looks": ["looks_like_plates"],

@@ -2,7 +2,7 @@
 
 Checking 27,648 files must not cost a decoder each: this reads one directory (two small reads a file), or one a page
 where a file holds several planes, and tifffile serves as the tests' oracle. TIFF 6.0 and BigTIFF, both byte orders;
-and PNG.
+PNG, and Zarr arrays.
 """
 
 from __future__ import annotations
@@ -163,8 +163,13 @@ def read_header(path: Path, plane: int | None = None) -> Header:
         lacks the plane.
     """
     try:
-        with path.open("rb", buffering=0) as file:
-            header = _read_file_header(file, plane is not None)
+        if path.is_dir():
+            from .zarr_metadata import read_array_header
+
+            header = read_array_header(path)
+        else:
+            with path.open("rb", buffering=0) as file:
+                header = _read_file_header(file, plane is not None)
     except OSError as error:
         raise HeaderError(f"cannot be opened: {error.strerror or error}") from error
     if plane is not None and plane >= header.planes:

@@ -129,9 +129,10 @@ class Layout(Protocol):
 def known_layouts() -> tuple[Layout, ...]:
     """All layouts, the most telling first: what is recognised by a table or metadata goes before names."""
     from .load_data import LOAD_DATA
+    from .ome_zarr import OME_ZARR
     from .phenix import PHENIX
 
-    return (LOAD_DATA, PHENIX)
+    return (OME_ZARR, LOAD_DATA, PHENIX)
 
 
 def layout_named(name: str) -> Layout:

@@ -1,8 +1,8 @@
 """CellProfiler's LoadData table: a CSV with a row a site, which says where each channel's image lies.
 
-``FileName_Orig<Channel>`` with ``PathName_Orig<Channel>`` or ``URL_Orig<Channel>``; ``Metadata_Plate``
-and ``Metadata_Well``, ``Metadata_Site``; positions and pixel size as pe2loaddata copies them from the instrument (in metres). Channels are
-numbered in the order of their columns. Illumination functions (``Illum...``) are not images of a site.
+Columns: ``FileName_Orig<Channel>`` with ``PathName_Orig<Channel>`` or ``URL_Orig<Channel>``; ``Metadata_Plate``,
+``Metadata_Well`` and ``Metadata_Site``; positions and pixel size as pe2loaddata copies them from the instrument (in
+metres). Channels are numbered in the order of their columns. Illumination functions (``Illum...``) are not images.
 """
 
 from __future__ import annotations

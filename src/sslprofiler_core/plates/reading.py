@@ -87,8 +87,12 @@ def read_plane(path: Path, plane: int | None = None) -> AnyPlane:
     return read_planes(path, [plane])[0]
 
 
-def read_planes(path: Path, planes: Sequence[int | None]) -> Sequence[AnyPlane]:
-    """Decode some planes of one file, opening it once: each (H, W)."""
+def read_planes(path: Path, planes: Sequence[int | None]) -> Sequence[AnyPlane] | AnyPlane:
+    """Decode some planes of one file, opening it once: each (H, W), or all of them (planes, H, W)."""
+    if path.is_dir():
+        from .zarr_arrays import read_array_planes
+
+        return read_array_planes(path, [plane or 0 for plane in planes])
     return read_file_planes(path, planes)
 
 

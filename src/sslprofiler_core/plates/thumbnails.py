@@ -7,10 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .reading import read_site
+from .headers import read_header
+from .reading import read_planes, read_site
 from .types import Site
+from .zarr_metadata import read_attributes
 
 FACTOR = 8
+# The level of a plate store that holds thumbnails.
+THUMBNAIL = "1"
 
 
 def read_thumbnail(site: Site, channels: Sequence[int] | None = None) -> NDArray[np.uint16]:
@@ -33,7 +37,32 @@ def read_thumbnail(site: Site, channels: Sequence[int] | None = None) -> NDArray
     UserError
         As ``read_site``.
     """
-    return block_means(read_site(site, channels))
+    stored = _stored_thumbnail(site, channels)
+    return block_means(read_site(site, channels)) if stored is None else stored
+
+
+def _stored_thumbnail(site: Site, channels: Sequence[int] | None) -> NDArray[np.uint16] | None:
+    """Read a plate store's thumbnail; None where there is none that has the same values as block means."""
+    if not site.planes or len(set(site.paths)) > 1:
+        return None
+    field = site.paths[0].parent
+    try:
+        own = read_attributes(field).get("sslprofiler")
+    except OSError:
+        return None
+    if not isinstance(own, dict) or own.get("thumbnail") != THUMBNAIL:
+        return None
+    planes = site.planes if channels is None else [site.planes[channel] for channel in channels]
+    small = read_planes(field / THUMBNAIL, planes)
+    if site.tile is None:
+        return np.asarray(small, np.uint16)
+    row, column, n = site.tile
+    height, width = (side // n for side in read_header(site.paths[0], 0).shape)
+    if height % FACTOR or width % FACTOR:
+        return None  # a piece whose blocks are not the whole site's
+    height, width = height // FACTOR, width // FACTOR
+    piece = np.asarray(small, np.uint16)[:, row * height : (row + 1) * height, column * width : (column + 1) * width]
+    return piece.copy()
 
 
 def block_means(image_CHW: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -1,0 +1,69 @@
+"""Planes of Zarr arrays: a plate store's shards directly, all others with zarr-python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sslprofiler_core.errors import UserError
+
+from .headers import HeaderError
+from .shards import ShardError, read_shard, shard_spec
+from .zarr_metadata import ArrayMetadata, read_array_metadata
+
+_ADVICE = "Run `sslprofiler inspect` to find such sites, and convert or download the plate anew."
+
+
+def read_array_planes(path: Path, planes: Sequence[int]) -> NDArray[Any]:
+    """Read planes of an array: (planes, H, W), uint8 or uint16.
+
+    Parameters
+    ----------
+    planes
+        Numbers over the array's leading axes, the last of them fastest.
+
+    Raises
+    ------
+    UserError
+        Naming the array and what is wrong with it.
+    """
+    try:
+        found = read_array_metadata(path)
+        spec = shard_spec(found)
+        image = _read_with_zarr(found, planes) if spec is None else read_shard(spec, planes)
+    except (HeaderError, ShardError) as error:
+        raise UserError(f"Cannot read {path}: {error}. {_ADVICE}") from error
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror or error}. {_ADVICE}") from error
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path} holds {image.dtype} pixels, not 8 or 16 bits without sign. {_ADVICE}")
+    return image
+
+
+def _read_with_zarr(found: ArrayMetadata, planes: Sequence[int]) -> NDArray[Any]:
+    import zarr
+
+    leading = found.shape[:-2]
+    try:
+        image: Any
+        places = np.unravel_index(np.asarray(planes), leading) if leading else ()
+        array = zarr.open_array(str(found.path), mode="r")
+        if not leading:
+            image = np.stack([array[...]] * len(planes))
+        else:
+            # Planes of one site differ along one axis: a chunk that holds several of them is decoded once.
+            varying = [axis for axis, place in enumerate(places) if len(set(place.tolist())) > 1]
+            if len(varying) <= 1:
+                axis = varying[0] if varying else 0
+                index = tuple(np.asarray(place) if i == axis else int(place[0]) for i, place in enumerate(places))
+                image = array.oindex[(*index, slice(None), slice(None))]
+            else:
+                image = np.stack([array[tuple(int(place[k]) for place in places)] for k in range(len(planes))])
+    except (IndexError, ValueError, TypeError, KeyError, RuntimeError, OSError, NotImplementedError) as error:
+        raise ShardError(" ".join(str(error).split()) or type(error).__name__) from error
+    pixels = np.asarray(image)
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
