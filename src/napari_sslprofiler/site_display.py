@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
+from qtpy.QtCore import QTimer
 
 from napari_sslprofiler.background import Latest
 from napari_sslprofiler.site_layers import site_layers
@@ -65,6 +66,8 @@ class SiteDisplay:
         self._layers: dict[tuple[int, str], Image] = {}
         self._wishes: dict[int, Wish] = {}
         self._readers: dict[int, Latest[Wish, Seen]] = {}
+        self._to_add: dict[tuple[int, str], tuple[NDArray[np.uint16], dict[str, Any]]] = {}
+        self._adding = False
         self.problem = ""
         self._session.events.screen.connect(self._rescale)
 
@@ -95,10 +98,7 @@ class SiteDisplay:
         self._wishes.pop(slot, None)
         if slot in self._readers:
             self._readers[slot].forget()
-        for key in [key for key in self._layers if key[0] == slot]:
-            layer = self._layers.pop(key)
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+        self._drop_others(slot, set())
         self._caption()
 
     def drop_pending(self) -> None:
@@ -108,8 +108,8 @@ class SiteDisplay:
 
     @property
     def busy(self) -> bool:
-        """Whether a site is being read."""
-        return any(reader.busy for reader in self._readers.values())
+        """Whether a site is on its way."""
+        return self._adding or any(reader.busy for reader in self._readers.values())
 
     def _failed(self, message: str) -> None:
         from napari.utils.notifications import show_error
@@ -119,46 +119,72 @@ class SiteDisplay:
 
     def _arrived(self, seen: Seen) -> None:
         self.problem = ""
-        self.drop_pending()
         wish = seen.wish
-        first = not any(layer in self._viewer.layers for layer in self._layers.values())
-        wanted = {}
+        wanted: dict[tuple[int, str], tuple[NDArray[np.uint16], dict[str, Any]]] = {}
         for pixels_HW, settings, _ in site_layers(wish.plate, wish.site, seen.pixels_CHW, wish.scale):
-            name = settings["metadata"]["channel"]
-            wanted[(wish.slot, name)] = (pixels_HW, settings)
+            wanted[(wish.slot, settings["metadata"]["channel"])] = (pixels_HW, settings)
         self._drop_others(wish.slot, set(wanted))
-        for key, (pixels_HW, settings) in wanted.items():
-            self._put(key, pixels_HW, settings)
+        for key, content in wanted.items():
+            if self._is_there(key):
+                self._swap(key, *content)
+            else:
+                self._to_add[key] = content
         self._caption()
-        if first:
-            lit = [layer for layer in self._viewer.layers if layer.visible]
-            self._viewer.layers.selection.active = lit[-1] if lit else None
-        if first or len(self._wishes) > 1:
-            self._viewer.reset_view()
+        if self._to_add and not self._adding:
+            self._adding = True
+            self._add_next()
+
+    def _add_next(self) -> None:
+        """Add one layer and let the window live before the next: napari takes a tenth of a second for each."""
+        try:
+            viewer = self._viewer
+        except ReferenceError:
+            return
+        if self._to_add:
+            key = next(iter(self._to_add))
+            first = not any(self._is_there(other) for other in self._layers)
+            self._add(key, *self._to_add.pop(key))
+            if first:
+                self.drop_pending()
+                viewer.reset_view()
+        if self._to_add:
+            QTimer.singleShot(0, self._add_next)
+            return
+        self._adding = False
+        lit = [layer for key, layer in self._layers.items() if key[0] == 0 and layer.visible]
+        if lit:
+            viewer.layers.selection.active = lit[-1]
+        viewer.reset_view()
+
+    def _is_there(self, key: tuple[int, str]) -> bool:
+        """Whether a slot's channel has a layer that the person has not removed."""
+        return key in self._layers and self._layers[key] in self._viewer.layers
 
     def _drop_others(self, slot: int, wanted: set[tuple[int, str]]) -> None:
         """Another plate may have other channels."""
+        for key in [key for key in self._to_add if key[0] == slot]:
+            del self._to_add[key]
         for key in [key for key in self._layers if key[0] == slot and key not in wanted]:
             layer = self._layers.pop(key)
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
-    def _put(self, key: tuple[int, str], pixels_HW: NDArray[np.uint16], settings: dict[str, Any]) -> None:
+    def _add(self, key: tuple[int, str], pixels_HW: NDArray[np.uint16], settings: dict[str, Any]) -> None:
         slot, name = key
-        pixel = settings.get("scale", (1.0, 1.0))[1]
-        shift = (0.0, slot * _GAP * pixels_HW.shape[1] * pixel)
-        layer = self._layers.get(key)
-        if layer is None or layer not in self._viewer.layers:
-            title = name if slot == 0 else f"{name} ({slot + 1})"
-            made = self._viewer.add_image(pixels_HW, **{**settings, "name": title, "translate": shift})
-            first = self._layers.get((0, name))
-            if slot and first is not None:
-                made.visible = first.visible
-            self._layers[key] = made
-            return
+        title = name if slot == 0 else f"{name} ({slot + 1})"
+        made = self._viewer.add_image(
+            pixels_HW, **{**settings, "name": title, "translate": _shift(slot, pixels_HW, settings)}
+        )
+        if slot and self._is_there((0, name)):
+            made.visible = self._layers[(0, name)].visible
+        self._layers[key] = made
+
+    def _swap(self, key: tuple[int, str], pixels_HW: NDArray[np.uint16], settings: dict[str, Any]) -> None:
+        layer = self._layers[key]
         changed_plate = layer.metadata.get("plate") != settings["metadata"]["plate"]
         layer.metadata = settings["metadata"]
         layer.data = pixels_HW
+        shift = _shift(key[0], pixels_HW, settings)
         if tuple(layer.translate) != shift:
             layer.translate = shift
         if changed_plate:
@@ -187,6 +213,11 @@ class SiteDisplay:
             words.append(text if len(self._wishes) == 1 else f"{slot + 1}: {text}")
         overlay.text = "\n".join(words)
         overlay.visible = bool(words)
+
+
+def _shift(slot: int, pixels_HW: NDArray[np.uint16], settings: dict[str, Any]) -> tuple[float, float]:
+    pixel = settings.get("scale", (1.0, 1.0))[1]
+    return (0.0, slot * _GAP * pixels_HW.shape[1] * pixel)
 
 
 _displays: WeakKeyDictionary[Viewer, SiteDisplay] = WeakKeyDictionary()
