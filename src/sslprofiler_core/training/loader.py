@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from types import TracebackType
@@ -21,6 +22,16 @@ from sslprofiler_core.plates import IntensityScale, Plate, Site, read_site
 from .pairs import PairOrder
 
 _AHEAD = 2  # steps read while one computes
+
+
+@dataclass(frozen=True)
+class ReadSites:
+    """Some sites on the host: raw pixels, scales and names as in `PairBatch`, and which of those asked for they are."""
+
+    sites: list[Tensor]
+    scales_BC2: Tensor
+    names: list[str]
+    rows_B: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class PairLoader:
         self._room = memory_bytes
         self._kept: dict[int, NDArray[np.uint16]] = {}
         self._lock = Lock()
-        self._pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="sites")
+        self._pool = ThreadPoolExecutor(max_workers=reading_threads(), thread_name_prefix="sites")
         self._coming: dict[int, list[Future[NDArray[np.uint16]]]] = {}
         wells = {index: number for number, well in enumerate(order.wells) for index in well.tolist()}
         self._well = wells
@@ -115,6 +126,24 @@ class PairLoader:
             well_B=torch.tensor([self._well[index] for index in indices]),
             names=[site_name(site) for site in sites],
             problems=problems,
+        )
+
+    def sites(self, indices: Sequence[int]) -> ReadSites:
+        """Read sites by their place in the order; those that cannot be read are left out."""
+        futures = [self._pool.submit(self._read, index) for index in indices]
+        arrays: list[NDArray[np.uint16]] = []
+        rows: list[int] = []
+        for row, future in enumerate(futures):
+            with suppress(UserError):
+                arrays.append(future.result())
+                rows.append(row)
+        sites = [self._order.sites[indices[row]] for row in rows]
+        scales = np.array([self._scale[site.plate] for site in sites], np.float32)
+        return ReadSites(
+            [torch.from_numpy(array) for array in arrays],
+            torch.from_numpy(scales),
+            [site_name(site) for site in sites],
+            np.array(rows, np.int64),
         )
 
     def _read(self, index: int) -> NDArray[np.uint16]:
@@ -154,3 +183,8 @@ def site_name(site: Site) -> str:
     """How messages name a site."""
     tile = f" tile {site.tile[0] + 1},{site.tile[1] + 1}" if site.tile else ""
     return f"{site.plate} {site.well} site {site.site}{tile}"
+
+
+def reading_threads() -> int:
+    """Threads that decode sites."""
+    return min(8, os.cpu_count() or 1)

@@ -66,6 +66,8 @@ def sinkhorn_knopp(logits_BK: Tensor, temperature: float, iterations: int = 3) -
     (B, K) whose rows sum to 1.
     """
     samples, prototypes = logits_BK.shape
+    if samples == 0:  # no patch is masked
+        return logits_BK
     scaled = logits_BK / temperature
     q = torch.exp(scaled - scaled.max())  # a common factor leaves the result as it is
     q = q / q.sum()

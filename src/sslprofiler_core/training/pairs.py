@@ -56,8 +56,6 @@ class PairOrder:
         UserError
             When the batch is odd, or the sites do not fill one batch.
         """
-        if recipe.batch % 2:
-            raise UserError(f"train.batch = {recipe.batch} is odd: a batch takes two sites a well. Use an even number.")
         groups: dict[tuple[str, str], list[int]] = {}
         for index, site in enumerate(sites):
             groups.setdefault((site.plate, site.well), []).append(index)
@@ -69,35 +67,22 @@ class PairOrder:
             recipe.seed,
             recipe.plate_batches,
         )
-        if order.steps_per_epoch == 0:
-            pairs = 2 * sum(max(1, len(well) // 2) for well in order.wells)
-            cut = "" if any(site.tile for site in sites) else ", or cut sites into pseudo-sites (--set plates.tile=3)"
-            raise UserError(
-                f"Too few sites: {len(sites)} in {len(groups)} wells make {pairs} pairs, a batch needs "
-                f"{recipe.batch}. Add plates, lower it (--set train.batch={max(2, pairs)}){cut}."
-            )
+        check_batch(recipe.batch, order._couple_counts, len(sites), any(site.tile for site in sites))
         return order
 
     @cached_property
+    def _couple_counts(self) -> list[int]:
+        return [couples_of(len(well)) for well in self.wells]
+
+    @cached_property
     def _blocks(self) -> list[list[int]]:
-        """Numbers of the wells that may meet in a batch: all, or those of each plate.
-
-        Plates too small to fill a batch share theirs.
-        """
-        plates: dict[str, list[int]] = {}
-        for number, well in enumerate(self.wells):
-            plates.setdefault(self.sites[well[0]].plate if self.plate_batches else "", []).append(number)
-        full = [wells for wells in plates.values() if self._couple_count(wells) >= self.batch // 2]
-        small = [number for wells in plates.values() if wells not in full for number in wells]
-        return [*full, small] if small else full
-
-    def _couple_count(self, wells: Sequence[int]) -> int:
-        return sum(max(1, len(self.wells[number]) // 2) for number in wells)
+        plates = [self.sites[well[0]].plate for well in self.wells]
+        return well_blocks(plates, self._couple_counts, self.batch, self.plate_batches)
 
     @property
     def steps_per_epoch(self) -> int:
         """Full batches an epoch; which pairs the rest is made of changes from epoch to epoch."""
-        return sum(self._couple_count(block) // (self.batch // 2) for block in self._blocks)
+        return sum(sum(self._couple_counts[well] for well in block) // (self.batch // 2) for block in self._blocks)
 
     def epoch(self, epoch: int) -> NDArray[np.int64]:
         """All couples of an epoch in their order: int64 (steps_per_epoch * batch / 2, 2), indices into ``sites``."""
@@ -130,3 +115,44 @@ class PairOrder:
     def _epoch(self) -> Callable[[int], NDArray[np.int64]]:
         # Consecutive steps would otherwise shuffle the whole screen again; two epochs meet while prefetching.
         return lru_cache(maxsize=2)(self.epoch)
+
+
+def couples_of(sites: int) -> int:
+    """Couples that the sites of a well make; a single site pairs with itself."""
+    return max(1, sites // 2)
+
+
+def check_batch(batch: int, couples: Sequence[int], sites: int, tiled: bool) -> None:
+    """See that a batch can be filled.
+
+    Raises
+    ------
+    UserError
+        When it is odd, or when there are too few couples (one number a well).
+    """
+    if batch % 2:
+        raise UserError(f"train.batch = {batch} is odd: a batch takes two sites a well. Use an even number.")
+    pairs = 2 * sum(couples)
+    if pairs < batch:
+        cut = "" if tiled else ", or cut sites into pseudo-sites (--set plates.tile=3)"
+        raise UserError(
+            f"Too few sites: {sites} in {len(couples)} wells make {pairs} pairs, a batch needs {batch}. "
+            f"Add plates, lower it (--set train.batch={max(2, pairs)}){cut}."
+        )
+
+
+def well_blocks(plates: Sequence[str], couples: Sequence[int], batch: int, plate_batches: bool) -> list[list[int]]:
+    """Numbers of the wells that may meet in a batch: all, or those of each plate.
+
+    Plates too small to fill a batch share theirs. ``plates`` and ``couples`` have one entry a well.
+    """
+    by_plate: dict[str, list[int]] = {}
+    for number, plate in enumerate(plates):
+        by_plate.setdefault(plate if plate_batches else "", []).append(number)
+    full, small = [], []
+    for wells in by_plate.values():
+        if sum(couples[number] for number in wells) >= batch // 2:
+            full.append(wells)
+        else:
+            small += wells
+    return [*full, small] if small else full

@@ -1,7 +1,8 @@
 """The run folder: what training writes, and the widget, the command line and a colleague read.
 
 ``recipe.toml`` resolved settings; ``run.json`` plates, channels, scale; ``events.jsonl`` one JSON object a line;
-``checkpoints/``; ``model.safetensors``; and one file written by others: ``control`` (``stop`` or ``pause``).
+``checkpoints/``; ``model.safetensors``; ``presence.json`` while a training is at work; ``log.txt`` of one that was
+started without a terminal; and one file written by others: ``control`` (``stop`` or ``pause``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 from sslprofiler_core import __version__
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.recipes import Recipe, dump_recipe, load_recipe
+
+from .presence import PRESENCE_FILE
 
 IntensityScale = dict[str, dict[str, tuple[float, float]]]
 
@@ -68,6 +71,8 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.model_file = self.path / "model.safetensors"
         self.control_file = self.path / "control"
+        self.presence_file = self.path / PRESENCE_FILE
+        self.log_file = self.path / "log.txt"
 
     def exists(self) -> bool:
         """Whether a run was started here."""
@@ -82,11 +87,28 @@ class RunFolder:
             When the folder cannot be written, or holds other things.
         """
         try:
+            self.refuse_strangers()
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            others = [path for path in self.path.iterdir() if path.name not in self._early_names()]
-            if others or any(self.checkpoints.iterdir()):
-                raise UserError(f"{self.path} is there already and is not a run. Choose another --out.")
             write_atomically(self.events_file, b"")
+        except OSError as error:
+            raise UserError(
+                f"Cannot write the run folder {self.path} ({error.strerror or error}). Choose another --out."
+            ) from error
+
+    def refuse_strangers(self) -> None:
+        """See that a new run may be started here; writes nothing.
+
+        Raises
+        ------
+        UserError
+            When the folder cannot be read, or holds other things.
+        """
+        try:
+            others = [path for path in self.path.iterdir() if path.name not in self._early_names()]
+            if others or (self.checkpoints.exists() and any(self.checkpoints.iterdir())):
+                raise UserError(f"{self.path} is there already and is not a run. Choose another --out.")
+        except FileNotFoundError:
+            pass
         except OSError as error:
             raise UserError(
                 f"Cannot write the run folder {self.path} ({error.strerror or error}). Choose another --out."
@@ -99,6 +121,8 @@ class RunFolder:
             self.recipe_file.name,
             self.events_file.name,
             self.control_file.name,
+            self.presence_file.name,
+            self.log_file.name,
             *(partial_name(name) for name in written),
         }
 
@@ -106,6 +130,11 @@ class RunFolder:
         """Start a run in a claimed folder: write recipe and facts; from then on it is one that can be resumed."""
         write_atomically(self.recipe_file, dump_recipe(recipe).encode())
         write_atomically(self.facts_file, json.dumps(asdict(facts), indent=1).encode())
+
+    def withdraw(self) -> None:
+        """Take back a run that did no step: the folder is free for one with other settings."""
+        for path in (self.facts_file, self.recipe_file):
+            path.unlink(missing_ok=True)
 
     def recipe(self) -> Recipe:
         """The resolved recipe."""
@@ -148,6 +177,10 @@ class RunFolder:
             return None
         return word if word in ("stop", "pause") else None
 
+    def ask(self, word: str) -> None:
+        """Ask the training at work here to ``stop`` or to ``pause``: it ends with a checkpoint after its step."""
+        write_atomically(self.control_file, word.encode())
+
     def forget_control(self) -> None:
         """Take away what was asked for."""
         with suppress(NotADirectoryError):
@@ -160,6 +193,7 @@ class EventLog:
     def __init__(self, run: RunFolder, step: int) -> None:
         kept = [event for event in run.events() if event.get("step", 0) <= step and event.get("event") != "finished"]
         self._path = run.events_file
+        self.checked = {event["step"] for event in kept if event.get("event") == "knn"}
         write_atomically(self._path, "".join(json.dumps(event) + "\n" for event in kept).encode())
         try:
             self._file = self._path.open("a", encoding="utf-8")

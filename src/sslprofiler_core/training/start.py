@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import torch
@@ -20,15 +20,28 @@ from sslprofiler_core.plates import (
     select_channels,
     tile_plate,
 )
+from sslprofiler_core.plates.metadata import COMPOUND, CONTROL
 from sslprofiler_core.recipes import Recipe, load_recipe
 
+from .checkpoint import checkpoints
+from .knn import KnnChecks, knn_sample
 from .loader import PairLoader
 from .loop import Trainer, TrainingOutcome, run_training
+from .memory import OutOfMemory
 from .pairs import PairOrder
+from .presence import Presence
 from .run_folder import EventLog, RunFacts, RunFolder
+from .signals import sigterm_interrupts
 
 # Settings that a resumed run may change: what it costs, not what it computes.
-_FREE = ("plates.memory_gb", "train.threads", "train.checkpoint_minutes", "train.checkpoint_steps")
+_FREE = (
+    "plates.memory_gb",
+    "train.threads",
+    "train.checkpoint_minutes",
+    "train.checkpoint_steps",
+    "train.knn_checks",
+    "train.knn_sites",
+)
 
 
 def train(
@@ -71,7 +84,6 @@ def train(
         For anything that the caller can put right.
     """
     run = RunFolder(out)
-    run.forget_control()  # what was asked of an earlier call; from here on, it is asked of this one
     where = pick_device(device)
     going_on = run.exists()
     if recipe is None:
@@ -81,7 +93,27 @@ def train(
         if not resume:
             raise UserError(f"{run.path} already holds a run. Add --resume to go on with it, or choose another --out.")
         _refuse_changes(run, settled, group)
-    opened, warnings = _open(plates, settled, metadata, channels_file)
+    else:
+        run.refuse_strangers()
+    with Presence(run.path), sigterm_interrupts():
+        run.forget_control()  # what was asked of an earlier call; from here on, it is asked of this one
+        try:
+            return _train(run, settled, where, plates, group, metadata, channels_file)
+        finally:
+            run.forget_control()
+
+
+def _train(
+    run: RunFolder,
+    settled: Recipe,
+    where: torch.device,
+    plates: Sequence[Path | str],
+    group: str,
+    metadata: Path | str | None,
+    channels_file: Path | None,
+) -> TrainingOutcome:
+    going_on = run.exists()
+    opened, warnings, compounds = _open(plates, settled, metadata, channels_file)
     channels = {plate.name: select_channels(plate, group) for plate in opened}
     order = PairOrder.over([site for plate in opened for site in plate.sites], settled.train)
     if going_on:
@@ -103,20 +135,53 @@ def train(
             log.write("warning", trainer.step, text=warning)
             print(f"Warning: {warning}", file=sys.stderr)
         memory = int(settled.plates.memory_gb * 1e9)
-        with PairLoader(order, opened, channels, trainer.facts.scale, memory) as loader:
-            return run_training(trainer, loader, log)
+        sample = knn_sample(order, compounds, settled.train.knn_sites)
+        try:
+            with PairLoader(order, opened, channels, trainer.facts.scale, memory) as loader:
+                checks = KnnChecks(sample, loader, settled, trainer.facts.steps, where)
+                return run_training(trainer, loader, log, checks)
+        except BaseException as error:
+            _log_end(error, trainer, log)
+            raise
+
+
+def _log_end(error: BaseException, trainer: Trainer, log: EventLog) -> None:
+    """Leave word of what ended a run, for those who watch it; a run that did no step is none, whose settings count."""
+    if isinstance(error, KeyboardInterrupt):
+        log.write("stopped", trainer.step, steps=trainer.facts.steps)
+        return
+    if isinstance(error, UserError):
+        reason = str(error)
+    else:
+        reason = f"Unexpected {type(error).__name__}: {error}. Please report it."
+    with suppress(UserError):  # a full disk takes no more lines
+        log.write("failed", trainer.step, reason=reason)
+    if isinstance(error, OutOfMemory) and not checkpoints(trainer.run.checkpoints):
+        trainer.run.withdraw()
 
 
 def _open(
     paths: Sequence[Path | str], recipe: Recipe, metadata: Path | str | None, channels_file: Path | None
-) -> tuple[list[Plate], list[str]]:
-    """Open the plates, every file's header read, so that what is odd shows now and not in the night."""
+) -> tuple[list[Plate], list[str], dict[tuple[str, str], str]]:
+    """Open the plates, every file's header read, so that what is odd shows now and not in the night.
+
+    Returns
+    -------
+    Plates, warnings, and the compound of each (plate, well) that has one and is no control.
+    """
     opened = [tile_plate(plate, recipe.plates.tile) for plate in open_plates(paths, channels=channels_file, check=True)]
     require_same_channels(opened)
     warnings = [text for plate in opened if (text := describe_gaps(plate))]
+    compounds: dict[tuple[str, str], str] = {}
     if metadata is not None:
-        warnings += load_metadata(metadata, opened).attrs["warnings"]
-    return opened, warnings
+        frame = load_metadata(metadata, opened)
+        warnings += frame.attrs["warnings"]
+        known = frame[frame[COMPOUND].notna()]
+        if CONTROL in known:
+            known = known[known[CONTROL] != "negcon"]
+        keys = zip(known["Metadata_Plate"], known["Metadata_Well"], strict=True)
+        compounds = dict(zip(keys, known[COMPOUND], strict=True))
+    return opened, warnings, compounds
 
 
 def describe_gaps(plate: Plate) -> str | None:

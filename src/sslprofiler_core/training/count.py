@@ -1,0 +1,215 @@
+"""What a training means, by arithmetic alone: pairs, steps, parameters, operations, memory. No torch, no pixels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates import Plate, require_same_channels, select_channels
+from sslprofiler_core.recipes import ModelRecipe, Recipe
+
+from .pairs import check_batch, couples_of, well_blocks
+
+# Bytes that autograd keeps of one token in one block, for each number of the embedding width, and what it keeps of the
+# logits of one token in float32 copies (with those that Sinkhorn holds while it balances): counted, see test_count.py.
+_KEPT_BYTES = {"bf16": 45.4, "float32": 82.8}
+_LOGIT_COPIES = 5
+# Student, teacher, gradients and AdamW's two moments, float32; autocast adds a copy of the student.
+_PARAMETER_BYTES = {"bf16": 22, "float32": 20}
+
+
+@dataclass(frozen=True)
+class NetworkCount:
+    """What one site pair costs.
+
+    Attributes
+    ----------
+    parameters
+        Of the student: backbone and heads.
+    flop_forward
+        Floating-point operations of the backbone for one view (a multiplication and an addition are two).
+    flop_pair
+        Of a training step for one site pair: teacher forward, student forward and backward, heads.
+    state_bytes
+        Student, teacher, gradients and the optimizer's moments.
+    pair_bytes
+        What a step keeps for one site pair until its gradients are there, about.
+    """
+
+    parameters: int
+    flop_forward: float
+    flop_pair: float
+    state_bytes: int
+    pair_bytes: int
+
+
+@dataclass(frozen=True)
+class RunCount:
+    """What a training means.
+
+    Attributes
+    ----------
+    plates, wells, sites
+        Complete ones; pseudo-sites count as sites.
+    lonely
+        Wells with one site, which pairs with itself.
+    channels
+        Names, in the network's order.
+    batch, pairs, steps_per_epoch, steps, epochs
+        Site pairs a step and an epoch, and the length of the run.
+    network
+        What one pair costs.
+    flop
+        Floating-point operations of the whole run.
+    memory_bytes
+        Of the device, about.
+    site_bytes
+        One site as it is read: uint16.
+    """
+
+    plates: int
+    wells: int
+    sites: int
+    lonely: int
+    channels: tuple[str, ...]
+    batch: int
+    pairs: int
+    steps_per_epoch: int
+    steps: int
+    epochs: float
+    network: NetworkCount
+    flop: float
+    memory_bytes: int
+    site_bytes: int
+
+
+def count_run(plates: Sequence[Plate], group: str, recipe: Recipe) -> RunCount:
+    """Say what training on some plates means.
+
+    Parameters
+    ----------
+    plates
+        As opened, not tiled.
+    group
+        Channel group.
+    recipe
+        All settings.
+
+    Raises
+    ------
+    UserError
+        When it cannot be: no such channels, an odd batch, too few sites.
+    """
+    if not plates:
+        raise UserError("There are no plates. Open some.")
+    require_same_channels(plates)
+    chosen = {plate.name: select_channels(plate, group) for plate in plates}
+    first = plates[0]
+    channels = tuple(first.channels[index].name for index in chosen[first.name])
+    pieces = recipe.plates.tile**2
+    wells = Counter((site.plate, site.well) for plate in plates for site in plate.sites)
+    sizes = [count * pieces for count in wells.values()]
+    couples = [couples_of(size) for size in sizes]
+    batch = recipe.train.batch
+    check_batch(batch, couples, sum(sizes), pieces > 1)
+    blocks = well_blocks([plate for plate, _ in wells], couples, batch, recipe.train.plate_batches)
+    epoch = sum(sum(couples[number] for number in block) // (batch // 2) for block in blocks)
+    steps = recipe.train.steps or recipe.train.epochs * epoch
+    network = count_network(recipe, len(channels))
+    height, width = first.shape or (0, 0)
+    return RunCount(
+        plates=len(plates),
+        wells=len(wells),
+        sites=sum(sizes),
+        lonely=sum(size == 1 for size in sizes),
+        channels=channels,
+        batch=batch,
+        pairs=epoch * batch,
+        steps_per_epoch=epoch,
+        steps=steps,
+        epochs=steps / epoch,
+        network=network,
+        flop=steps * batch * network.flop_pair,
+        memory_bytes=network.state_bytes + batch * network.pair_bytes,
+        site_bytes=2 * len(channels) * height * width // pieces,
+    )
+
+
+def count_network(recipe: Recipe, channels: int) -> NetworkCount:
+    """Say what the recipe's networks cost on so many channels."""
+    model, size = recipe.model, recipe.augment.size
+    patches = (size // model.patch) ** 2
+    masked = recipe.loss.mask_images * sum(recipe.loss.mask_ratio) / 2 * patches
+    head = _head_products(model)
+    forward = _view_flop(model, channels, patches)
+    teacher = forward + 2 * head * (1 + masked)
+    student = 2 * forward + 2 * head * (2 + masked)
+    if crops := recipe.augment.local_crops:
+        teacher += forward + 2 * head
+        student += crops * (_view_flop(model, channels, _crop_patches(recipe)) + 2 * head)
+    parameters = _backbone_parameters(model, channels, patches) + _head_parameters(model) * (
+        2 if model.separate_ibot_head else 1
+    )
+    return NetworkCount(
+        parameters=parameters,
+        flop_forward=forward,
+        flop_pair=teacher + 3 * student,  # a backward pass is two products for each of the forward's
+        state_bytes=_PARAMETER_BYTES[recipe.train.precision] * parameters,
+        pair_bytes=_pair_bytes(recipe, channels, patches, masked),
+    )
+
+
+def _crop_patches(recipe: Recipe) -> int:
+    return (recipe.augment.local_size // recipe.model.patch) ** 2
+
+
+def _hidden(model: ModelRecipe) -> int:
+    """SwiGLU's hidden width: two thirds of 4 x width, up to a multiple of 8."""
+    return (int(model.width * 8 / 3) + 7) // 8 * 8
+
+
+def _view_flop(model: ModelRecipe, channels: int, patches: int) -> float:
+    """Operations of the backbone for one view: linear layers, both products of attention, patch embedding."""
+    tokens, width = patches + 1, model.width
+    linear = tokens * width * (4 * width + 3 * _hidden(model))
+    attention = 2 * tokens * tokens * width
+    embedding = patches * width * channels * model.patch**2
+    return 2.0 * (model.depth * (linear + attention) + embedding)
+
+
+def _head_products(model: ModelRecipe) -> int:
+    """Multiplications of the projection head for one token."""
+    hidden, bottleneck = model.head_hidden, model.head_bottleneck
+    return model.width * hidden + hidden * hidden + hidden * bottleneck + bottleneck * model.prototypes
+
+
+def _head_parameters(model: ModelRecipe) -> int:
+    hidden, bottleneck = model.head_hidden, model.head_bottleneck
+    biases = 2 * hidden + bottleneck
+    return _head_products(model) + biases + (4 * hidden if model.head_norm else 0)
+
+
+def _backbone_parameters(model: ModelRecipe, channels: int, patches: int) -> int:
+    width, hidden = model.width, _hidden(model)
+    norms = 4 * width
+    attention = 4 * width * width + 4 * width
+    feed_forward = 3 * width * hidden + 2 * hidden + width
+    scales = 2 * width if model.layer_scale else 0
+    embedding = width * channels * model.patch**2 + width
+    tokens = (1 + patches) * width + 2 * width  # positions, CLS, mask
+    return model.depth * (norms + attention + feed_forward + scales) + embedding + tokens + 2 * width
+
+
+def _pair_bytes(recipe: Recipe, channels: int, patches: int, masked: float) -> int:
+    """What autograd keeps for a pair: two student views, and the logits of its tokens with their targets."""
+    model = recipe.model
+    crops = recipe.augment.local_crops
+    seen = 2 * (patches + 1) + crops * (_crop_patches(recipe) + 1)
+    backbone = seen * model.depth * _KEPT_BYTES[recipe.train.precision] * model.width
+    tokens = 2 + masked + crops
+    logits = tokens * model.prototypes * 4 * _LOGIT_COPIES
+    head = tokens * 8 * (3 * model.head_hidden + 2 * model.head_bottleneck)
+    views = (2 * recipe.augment.size**2 + crops * recipe.augment.local_size**2) * channels * 4 * 2
+    return int(backbone + logits + head + views)

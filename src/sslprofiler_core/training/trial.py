@@ -1,0 +1,122 @@
+"""Training steps on random pixels: what a step costs here, before any plate is read."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sslprofiler_core.recipes import Recipe
+
+from .loader import PairBatch
+from .loop import Trainer
+from .memory import with_batch
+from .run_folder import RunFacts, RunFolder
+
+_ENOUGH_S = 3.0  # of timed steps
+_SMALLEST = 2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What steps cost: seconds ``fixed_s + pair_s x batch``, and the bytes that autograd keeps of a pair, or None.
+
+    ``largest`` is the largest batch that was timed.
+    """
+
+    fixed_s: float
+    pair_s: float
+    largest: int
+    pair_bytes: int
+
+    def step_s(self, batch: int) -> float:
+        """Seconds of a step."""
+        return self.fixed_s + self.pair_s * batch
+
+
+def time_steps(
+    recipe: Recipe, channels: int, shape: tuple[int, int], device: torch.device, enough_s: float = _ENOUGH_S
+) -> Timing:
+    """Time real steps, views included, of batches that double until the time is spent or the recipe's batch reached.
+
+    Parameters
+    ----------
+    recipe
+        All settings.
+    channels, shape
+        Of a site: how many, and (height, width) in pixels.
+    device
+        Where to.
+    enough_s
+        Seconds after which no larger batch is tried. One step is always timed, after one that warms up.
+    """
+    trainer = make_trial(recipe, channels, device)
+    sizes = [_SMALLEST]
+    with counted_bytes(trainer.student) as kept:
+        trial_step(trainer, shape, sizes[0])
+    times = [_timed(trainer, shape, sizes[0])]
+    while sizes[-1] < recipe.train.batch and sum(times) + 2.5 * times[-1] < enough_s:
+        sizes.append(min(2 * sizes[-1], recipe.train.batch))
+        times.append(_timed(trainer, shape, sizes[-1]))
+    if len(sizes) == 1:
+        return Timing(0.0, times[0] / sizes[0], sizes[0], kept[0] // sizes[0])
+    pair_s = max((times[-1] - times[-2]) / (sizes[-1] - sizes[-2]), 0.25 * times[-1] / sizes[-1])
+    return Timing(max(0.0, times[-1] - pair_s * sizes[-1]), pair_s, sizes[-1], kept[0] // sizes[0])
+
+
+class counted_bytes:  # noqa: N801  # used as a function
+    """Within it, count the bytes that autograd keeps, a network's weights left out: ``[bytes]`` once left."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._there = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
+        self._seen: dict[int, int] = {}
+        self._result = [0]
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._note, lambda kept: kept)
+
+    def __enter__(self) -> list[int]:
+        self._hooks.__enter__()
+        return self._result
+
+    def __exit__(self, *error: object) -> None:
+        self._hooks.__exit__()
+        self._result[0] = sum(self._seen.values())
+
+    def _note(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._there:
+            self._seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+
+def _timed(trainer: Trainer, shape: tuple[int, int], size: int) -> float:
+    began = time.perf_counter()
+    trial_step(trainer, shape, size)
+    return time.perf_counter() - began
+
+
+def make_trial(recipe: Recipe, channels: int, device: torch.device) -> Trainer:
+    """A trainer of no run: nothing is written."""
+    facts = RunFacts("trial", tuple(map(str, range(channels))), None, {}, {}, recipe.train.steps or 1000)
+    return Trainer(RunFolder(Path(os.devnull)), recipe, device, facts)
+
+
+def trial_step(trainer: Trainer, shape: tuple[int, int], size: int) -> None:
+    """Do one step on sites of random pixels, (height, width), and wait for the device."""
+    trainer.recipe = with_batch(trainer.recipe, size)  # masks are allotted over it
+    channels = len(trainer.facts.channels)
+    site = torch.from_numpy(np.random.default_rng(0).integers(0, 4096, (channels, *shape), np.uint16))
+    batch = PairBatch(
+        sites=[site] * size,
+        scales_BC2=torch.tensor([0.0, 4096.0]).expand(size, channels, 2),
+        partner_B=np.arange(size) ^ 1,
+        well_B=torch.arange(size) // 2,
+        names=["trial"] * size,
+        problems=[],
+    )
+    terms, _ = trainer.train_step(batch)
+    terms.tolist()
