@@ -152,7 +152,8 @@ def first_column(names: tuple[str, ...], label: str | None, column: Callable[[st
 
     def tells(name: str) -> bool:
         own = column(name)
-        return own.kind == "categorical" and 2 <= len(own.names) <= len(CATEGORIES)
+        known = 2 * own.missing <= len(own.codes)
+        return own.kind == "categorical" and known and 2 <= len(own.names) <= len(CATEGORIES)
 
     if label is not None and tells(label):
         return label

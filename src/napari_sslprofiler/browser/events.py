@@ -29,7 +29,7 @@ class MarkedRow:
     def __init__(self, name: str, doc: str) -> None:
         self._name, self.__doc__ = name, doc
 
-    def __get__(self, state: Any, owner: type) -> int | None:
+    def __get__(self, state: Any, owner: type) -> Any:
         return state._marked[self._name] if state is not None else self
 
     def __set__(self, state: Any, row: int | None) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAP_AT_ONCE = 60_000
 
 # Computed columns: what a person reads, and the recipe that a saved state keeps.
-COMPUTED = {
+COMPUTED: dict[str, tuple[str, dict[str, Any]]] = {
     "Metadata_Cluster": ("Clusters (k-means)", {"kind": "clusters", "clusters": 12}),
     "Metadata_NearestDistance": ("Distance to the nearest neighbour", {"kind": "nearest"}),
     "Metadata_LabelAgreement": ("Agreement of neighbours' labels", {"kind": "agreement"}),

@@ -1,0 +1,189 @@
+"""From the current row to its images in napari: finds the plates once, shows the site, measures its contrast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_sslprofiler.background import Latest
+from napari_sslprofiler.plates.opening import measure_contrast, open_screen, with_contrast
+from napari_sslprofiler.site_display import display_of
+from napari_sslprofiler.state import Screen, session_of
+
+from .remembered import folder_of, remember, was_declined
+from .state import BrowserState
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from sslprofiler_core.plates import Plate, Site
+
+    from .images import Images
+
+_Found = tuple["Images", int, "tuple[Plate, tuple[Site, ...]] | None"]
+
+
+class ImageLink(QObject):
+    """Shows the current row's site, and tells when nobody knows where the images are.
+
+    Signals
+    -------
+    unknown
+        The current row has no images at hand, and nobody has been asked for this table.
+    problem
+        A sentence.
+    status
+        A few words on the images: how many plates are there.
+    """
+
+    unknown = Signal()
+    problem = Signal(str)
+    status = Signal(str)
+
+    def __init__(self, state: BrowserState, viewer: Viewer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._state, self._viewer = state, viewer
+        self._session = session_of(viewer)
+        self._asked = False
+        self._finding: Latest[tuple[Images, int], _Found] = Latest(_find, self._found, self.problem.emit, self)
+        self._opening: Latest[tuple[Images, tuple[Path, ...]], tuple[Images, Screen]] = Latest(
+            _open, self._opened, self._not_opened, self
+        )
+        self._measuring: Latest[Plate, tuple[str, dict[str, tuple[float, float]]]] = Latest(
+            _measure, self._measured, None, self
+        )
+        self._wanted: Path | None = None
+        state.events.table.connect(self._new_table)
+        state.events.current.connect(self._show)
+        self._session.events.screen.connect(self._new_screen)
+
+    @property
+    def busy(self) -> bool:
+        """Whether plates or a site are being looked for."""
+        return self._finding.busy or self._opening.busy or self._measuring.busy
+
+    def look_in(self, folder: Path) -> None:
+        """Look for the table's plates in a folder that a person gave, and remember it."""
+        images = self._state.images
+        if images is not None:
+            self._wanted = folder
+            self._opening.ask((images, (folder,)))
+
+    def decline(self) -> None:
+        """There are no images at hand: ask no more for this table."""
+        if self._state.table is not None:
+            remember(self._state.table.path, None)
+
+    def _new_table(self, table: Any) -> None:
+        images = self._state.images
+        self._asked = False
+        self._wanted = None
+        if table is None or images is None:
+            self.status.emit("")
+            return
+        if self._session.screen is not None and images.adopt(self._session.screen.plates):
+            self._tell()
+            return
+        known = folder_of(table.path)
+        folders = (known,) if known is not None else tuple(dict.fromkeys(images.folders.values()))
+        if folders:
+            self.status.emit("opening plates …")
+            self._opening.ask((images, folders))
+        else:
+            self._tell()
+
+    def _new_screen(self, screen: Screen | None) -> None:
+        images = self._state.images
+        if screen is None or images is None:
+            return
+        before = images.folders
+        images.adopt(screen.plates)
+        if images.folders != before:
+            self._tell()
+            self._state.images_changed()
+            self._show(self._state.current)
+
+    def _opened(self, made: tuple[Images, Screen]) -> None:
+        images, screen = made
+        if images is not self._state.images or self._state.table is None:
+            return
+        taken = images.adopt(screen.plates)
+        if self._wanted is not None:
+            if not taken:
+                there = ", ".join(plate.name for plate in screen.plates[:3])
+                wanted = ", ".join(sorted(images.names())[:3]) or "no plates"
+                self.problem.emit(f"{self._wanted} has {there}, but the table has {wanted}. Choose another folder.")
+                return
+            remember(self._state.table.path, self._wanted)
+        self._tell()
+        self._state.images_changed()
+        if self._session.screen is None:
+            self._session.screen = screen
+        self._show(self._state.current)
+
+    def _not_opened(self, message: str) -> None:
+        self._tell()
+        # What the table or an earlier visit says may be gone; only a folder given now is worth words.
+        if self._wanted is not None:
+            self.problem.emit(message)
+
+    def _tell(self) -> None:
+        images = self._state.images
+        if images is None:
+            return
+        names, known = images.names(), images.folders
+        there = sum(name in known for name in names)
+        self.status.emit(f"images of {there:,} of {len(names):,} plates" if there else "no images at hand")
+
+    def _show(self, row: int | None) -> None:
+        images = self._state.images
+        if row is None or images is None or self._opening.busy:
+            return
+        if not images.known:
+            if not self._asked and self._state.table is not None and not was_declined(self._state.table.path):
+                self._asked = True
+                self.unknown.emit()
+            return
+        self._finding.ask((images, row))
+
+    def _found(self, found: _Found) -> None:
+        images, row, sites = found
+        if images is not self._state.images or row != self._state.current or self._state.table is None:
+            return
+        if sites is None:
+            self.status.emit(f"no images of {self._state.table.row_name(row)}")
+            return
+        self._tell()
+        plate, own = sites
+        display_of(self._viewer).show(plate, own[0], caption=self._caption(row))
+        screen = self._session.screen
+        if screen is not None and screen.plate(plate.name) is not None and plate.name not in screen.scale:
+            self._measuring.ask(plate)
+
+    def _caption(self, row: int) -> str:
+        table = self._state.table
+        if table is None or table.label is None:
+            return ""
+        value = table.metadata[table.label].iloc[row]
+        return "" if value != value else str(value)  # NaN differs from itself
+
+    def _measured(self, made: tuple[str, dict[str, tuple[float, float]]]) -> None:
+        screen = self._session.screen
+        if screen is not None and screen.plate(made[0]) is not None and made[0] not in screen.scale:
+            self._session.screen = with_contrast(screen, *made)
+
+
+def _find(wish: tuple[Images, int]) -> _Found:
+    images, row = wish
+    return images, row, images.sites(row)
+
+
+def _open(wish: tuple[Images, tuple[Path, ...]]) -> tuple[Images, Screen]:
+    images, folders = wish
+    return images, open_screen(folders, lambda done, total: None)
+
+
+def _measure(plate: Plate) -> tuple[str, dict[str, tuple[float, float]]]:
+    return plate.name, measure_contrast(plate, lambda done, total: None)
