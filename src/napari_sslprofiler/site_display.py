@@ -67,7 +67,7 @@ class SiteDisplay:
         self._wishes: dict[int, Wish] = {}
         self._readers: dict[int, Latest[Wish, Seen]] = {}
         self._to_add: dict[tuple[int, str], tuple[NDArray[np.uint16], dict[str, Any]]] = {}
-        self._adding = False
+        self._adding = self._adding_began = False
         self.problem = ""
         self._session.events.screen.connect(self._rescale)
 
@@ -118,6 +118,8 @@ class SiteDisplay:
         show_error(message)
 
     def _arrived(self, seen: Seen) -> None:
+        if self._viewer_ref() is None or self._is_closing():
+            return
         self.problem = ""
         wish = seen.wish
         wanted: dict[tuple[int, str], tuple[NDArray[np.uint16], dict[str, Any]]] = {}
@@ -131,19 +133,23 @@ class SiteDisplay:
                 self._to_add[key] = content
         self._caption()
         if self._to_add and not self._adding:
-            self._adding = True
+            # What the person has removed is forgotten, so that a layer missing from here on means that all are going.
+            self._layers = {key: layer for key, layer in self._layers.items() if layer in self._viewer.layers}
+            self._adding, self._adding_began = True, False
             self._add_next()
 
     def _add_next(self) -> None:
         """Add one layer and let the window live before the next: napari takes a tenth of a second for each."""
-        try:
-            viewer = self._viewer
-        except ReferenceError:
+        viewer = self._viewer_ref()
+        if viewer is None or self._is_closing():
+            self._to_add.clear()
+            self._adding = False
             return
         if self._to_add:
             key = next(iter(self._to_add))
             first = not any(self._is_there(other) for other in self._layers)
             self._add(key, *self._to_add.pop(key))
+            self._adding_began = True
             if first:
                 self.drop_pending()
                 viewer.reset_view()
@@ -155,6 +161,13 @@ class SiteDisplay:
         if lit:
             viewer.layers.selection.active = lit[-1]
         viewer.reset_view()
+
+    def _is_closing(self) -> bool:
+        """Whether the window is gone or going: no window is left, or the layers just added have been taken away."""
+        import napari
+
+        taken = any(key[0] == 0 and not self._is_there(key) for key in self._layers)
+        return napari.current_viewer() is None or (self._adding_began and taken)
 
     def _is_there(self, key: tuple[int, str]) -> bool:
         """Whether a slot's channel has a layer that the person has not removed."""

@@ -47,8 +47,19 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+def _waited_for_processor() -> float:
+    """Seconds for which this thread was ready to run and did not, where the system tells."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
 class Heartbeat:
-    """How long the event loop was away: gaps between the beats of a timer, and how much of each was drawing."""
+    """How long the event loop was away: gaps between the beats of a timer.
+
+    Told apart: drawing, and the time for which this thread was ready but other programs had the processor (Linux).
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from qtpy.QtCore import QTimer
@@ -59,8 +70,10 @@ class Heartbeat:
         self._timer.timeout.connect(self._beat)
         self._last = 0.0
         self._drawn = 0.0
+        self._waited = 0.0
         self.gaps_ms: list[float] = []
         self.drawing_ms: list[float] = []
+        self.waits_ms: list[float] = []
         draw = SceneCanvas.on_draw
 
         def timed(canvas: SceneCanvas, event: object) -> None:
@@ -71,14 +84,15 @@ class Heartbeat:
         monkeypatch.setattr(SceneCanvas, "on_draw", timed)
 
     def _beat(self) -> None:
-        now = time.perf_counter()
-        self.gaps_ms.append(1000 * max(0.0, now - self._last - self._drawn))
+        now, waited = time.perf_counter(), _waited_for_processor()
+        self.gaps_ms.append(1000 * max(0.0, now - self._last - self._drawn - (waited - self._waited)))
         self.drawing_ms.append(1000 * self._drawn)
-        self._last, self._drawn = now, 0.0
+        self.waits_ms.append(1000 * (waited - self._waited))
+        self._last, self._drawn, self._waited = now, 0.0, waited
 
     def __enter__(self) -> Heartbeat:
-        self.gaps_ms, self.drawing_ms = [], []
-        self._last, self._drawn = time.perf_counter(), 0.0
+        self.gaps_ms, self.drawing_ms, self.waits_ms = [], [], []
+        self._last, self._drawn, self._waited = time.perf_counter(), 0.0, _waited_for_processor()
         self._timer.start()
         return self
 
@@ -91,7 +105,8 @@ class Heartbeat:
         gaps, drawing = np.array(self.gaps_ms), np.array(self.drawing_ms)
         return (
             f"{what}: {len(gaps)} beats, gaps 95 % {np.percentile(gaps, 95):.0f} ms, worst {gaps.max():.0f} ms; "
-            f"drawing {drawing.sum():.0f} ms in all, longest {drawing.max():.0f} ms"
+            f"drawing {drawing.sum():.0f} ms in all, longest {drawing.max():.0f} ms; "
+            f"waited for the processor {sum(self.waits_ms):.0f} ms in all"
         )
 
     def check(self, what: str) -> None:
