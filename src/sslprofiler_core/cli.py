@@ -24,6 +24,8 @@ Command = Callable[[argparse.Namespace], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sslprofiler``; returns the exit status (0 done, 2 an error that the user can put right)."""
     arguments = build_parser().parse_args(argv)
+    if getattr(arguments, "pattern", None):
+        arguments.plates = [path / arguments.pattern for path in arguments.plates]
     command: Command = arguments.command
     with warnings.catch_warnings():
         warnings.filterwarnings("default", category=UserWarning)
@@ -96,11 +98,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "inspect", "show what is in a folder of plates, and what is missing", _inspect)
     _plates(one)
+    _layout(one)
     one.add_argument("--json", action="store_true", help="print JSON")
     one.add_argument("--pixels", action="store_true", help="decode every plane (slow; finds damage inside files)")
 
     one = _command(commands, "convert", "write plates to a store that reads several times as fast", _convert)
     _plates(one, metadata=False)
+    _layout(one)
     one.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder to write, such as STORE.zarr")
     one.add_argument("--uncompressed", action="store_true", help="store pixels as they are")
 
@@ -166,6 +170,13 @@ def _plates(parser: argparse.ArgumentParser, metadata: bool = True) -> None:
     parser.add_argument(
         "--channels-file", type=Path, metavar="FILE", help="names and groups of the channels (TOML or CSV)"
     )
+    text = "how files below PLATES are named, such as '{plate}/{well}_{site}_{channel}.tif'"
+    parser.add_argument("--pattern", metavar="PATTERN", help=text)
+
+
+def _layout(parser: argparse.ArgumentParser) -> None:
+    text = "take PLATES for this layout alone (phenix, load_data, ome_zarr, image_xpress, multichannel_tiff)"
+    parser.add_argument("--layout", metavar="NAME", help=text)
 
 
 def _device(parser: argparse.ArgumentParser) -> None:
@@ -191,7 +202,11 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from sslprofiler_core.plates import format_inspection, inspect_plates
 
     found = inspect_plates(
-        arguments.plates, metadata=arguments.metadata, channels=arguments.channels_file, pixels=arguments.pixels
+        arguments.plates,
+        metadata=arguments.metadata,
+        channels=arguments.channels_file,
+        pixels=arguments.pixels,
+        layout=arguments.layout,
     )
     print(json.dumps(found, indent=1) if arguments.json else format_inspection(found))
     return 0
@@ -204,6 +219,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         arguments.plates,
         arguments.out,
         channels=arguments.channels_file,
+        layout=arguments.layout,
         compressed=not arguments.uncompressed,
         progress=True,
     )

@@ -72,10 +72,10 @@ def test_folders_below_a_plate_and_hidden_ones_are_left_out(tmp_path: Path) -> N
 
 def test_images_that_no_layout_knows_beside_a_plate_are_reported(tmp_path: Path) -> None:
     touch(tmp_path / "P1" / NAME)
-    touch(tmp_path / "other" / "A01_s1_w1.tif")
+    touch(tmp_path / "other" / "nuclei.tif")
     _, (gap,) = find_plate_folders([tmp_path])
     assert gap.path == tmp_path / "other"
-    assert "A01_s1_w1.tif" in gap.problem
+    assert "nuclei.tif" in gap.problem
 
 
 def test_errors_say_what_to_do(tmp_path: Path) -> None:

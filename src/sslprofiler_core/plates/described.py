@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from xml.etree import ElementTree
 
 from .harmony import HARMONY_TAG, parse_acquisition
-from .headers import is_tiff, read_tag
+from .headers import HeaderError, is_tiff, read_tag
 from .layouts import Acquisition, Record
 
 DESCRIPTION = 270
@@ -105,6 +107,27 @@ def metaseries_position_um(root: ElementTree.Element) -> tuple[float, float] | N
     known = metaseries_properties(root)
     x, y = (length_um(known.get(f"stage-position-{axis}"), "um") for axis in "xy")
     return None if x is None or y is None else (x, y)
+
+
+def stage_positions(files: Mapping[int, Path]) -> dict[int, tuple[float, float]]:
+    """Read where the files of one well's sites lie, from the mean of them all: empty when any of them does not say it.
+
+    Which way a stage's axes run is not standardised: x is taken to run to the right and y upwards.
+    """
+    found: dict[int, tuple[float, float]] = {}
+    for site, path in files.items():
+        try:
+            root = parse_xml(read_tag(path, DESCRIPTION)) if is_tiff(path) else None
+        except HeaderError:
+            return {}
+        if root is None:
+            return {}
+        point = ome_position_um(root) if root.tag.endswith("OME") else metaseries_position_um(root)
+        if point is None:
+            return {}
+        found[site] = point
+    x, y = (fmean(point[axis] for point in found.values()) for axis in (0, 1)) if found else (0.0, 0.0)
+    return {site: (point[0] - x, point[1] - y) for site, point in found.items()}
 
 
 def length_um(text: str | None, unit: str) -> float | None:

@@ -11,6 +11,7 @@ from sslprofiler_core.errors import UserError
 
 from .layouts import IMAGE_SUFFIXES, Layout, Listing, PlateFolder, known_layouts, layout_named
 from .load_data import LOAD_DATA
+from .pattern import find_by_pattern, is_pattern
 from .types import Gap
 
 # A simulated screen's root is two levels above its plates (images/<plate>), the gallery's batch three.
@@ -47,6 +48,9 @@ def find_plate_folders(paths: Sequence[Path | str], layout: str | None = None) -
     strangers: list[Gap] = []
     visited: set[tuple[int, int]] = set()
     for path in map(Path, paths):
+        if is_pattern(path):
+            plates += find_by_pattern(path)
+            continue
         if path.name.lower().endswith(_TABLES) and path.is_file() and LOAD_DATA in layouts:
             plates += LOAD_DATA.read(path)
             continue
@@ -124,7 +128,7 @@ def _nothing_found(path: Path, seen: Sequence[str], layouts: Sequence[Layout]) -
         return f"The folder {path} has no files. Give a folder with images named like {_examples(layouts)}."
     return (
         f"No images found in {path}: expected names like {_examples(layouts)}, found {', '.join(seen)}. "
-        "Give a plate's folder."
+        "Give a plate's folder, or a pattern such as '{plate}/{well}_{site}_{channel}.tif'."
     )
 
 

@@ -106,8 +106,15 @@ class PlateFolder:
 class Layout(Protocol):
     """How files of one kind of plate are named and described."""
 
-    name: str
-    example: str
+    @property
+    def name(self) -> str:
+        """What ``inspect`` calls it, and ``layout=`` chooses it by."""
+        ...
+
+    @property
+    def example(self) -> str:
+        """A name that a file of it may have, for messages."""
+        ...
 
     def claims(self, listing: Listing) -> bool:
         """Whether a folder looks like this layout, from a few of its names: cheap, and it may be wrong."""
@@ -127,12 +134,14 @@ class Layout(Protocol):
 
 
 def known_layouts() -> tuple[Layout, ...]:
-    """All layouts, the most telling first: what is recognised by a table or metadata goes before names."""
+    """All layouts that are recognised, the most telling first: a table or metadata goes before names."""
+    from .image_xpress import IMAGE_XPRESS
     from .load_data import LOAD_DATA
+    from .multichannel import MULTICHANNEL_TIFF
     from .ome_zarr import OME_ZARR
     from .phenix import PHENIX
 
-    return (OME_ZARR, LOAD_DATA, PHENIX)
+    return (OME_ZARR, LOAD_DATA, PHENIX, IMAGE_XPRESS, MULTICHANNEL_TIFF)
 
 
 def layout_named(name: str) -> Layout:
