@@ -146,6 +146,9 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--align", type=float, metavar="ALPHA", help="also score alignment, fitted in each fold")
     one.add_argument("--clip", type=float, metavar="X", help="clip features to -X .. X first")
 
+    one = _command(commands, "browse", "show a table as a map that leads back to its images", _browse)
+    one.add_argument("table", type=Path, metavar="TABLE", help="wells or sites table, CSV, AnnData, or saved browser")
+
     one = _command(commands, "demo", "simulate, train, embed, profile, evaluate, report", _demo)
     one.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder (default %(default)s)")
     one.add_argument("--full", action="store_true", help="train longer")
@@ -303,6 +306,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     )
     print(f"Report: {arguments.out / 'report.html'}")
     return 0
+
+
+def _browse(arguments: argparse.Namespace) -> int:
+    from sslprofiler_core.exploring import browse
+
+    return browse(arguments.table)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from sslprofiler_core._lazy import attach
 
 if TYPE_CHECKING:
     from .clusters import cluster_rows
+    from .launch import browse
     from .layout import umap_layout
     from .nearest import neighbours
     from .queries import NeighbourIndex, control_distances, label_agreement, query_neighbours
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NeighbourIndex",
     "TableView",
+    "browse",
     "cluster_rows",
     "control_distances",
     "control_rows",
@@ -32,6 +34,7 @@ __getattr__, __dir__ = attach(
     __name__,
     {
         "clusters": ["cluster_rows"],
+        "launch": ["browse"],
         "layout": ["umap_layout"],
         "nearest": ["neighbours"],
         "queries": ["NeighbourIndex", "control_distances", "label_agreement", "query_neighbours"],
