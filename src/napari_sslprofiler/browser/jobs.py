@@ -223,6 +223,8 @@ class Jobs(QObject):
             state.open(table, opened.columns)
         if opened.map is not None:
             self._place(opened.map)
+        elif opened.saved is not None and state.positions is not None:
+            state.set_positions(state.positions, state.map_note)  # look where the saved state did
         elif state.positions is None and len(table) <= MAP_AT_ONCE:
             self.make_map(self.centred)
         if opened.saved is not None:

@@ -99,7 +99,8 @@ class MapView(QWidget):
     @view.setter
     def view(self, view: Viewport) -> None:
         self.overlay.view = view
-        self._state.view = (view.x, view.y, view.scale)
+        if self._state.positions is not None:
+            self._state.view = (view.x, view.y, view.scale)
         self._canvas.set_view(view)
         self.overlay.update()
         self._later.start()
@@ -248,13 +249,17 @@ class MapView(QWidget):
         else:
             self._canvas.set_places(positions)
             self._pickers.ask(positions)
-            saved = self._state.view
-            self.home()
-            if saved is not None and self.width() > 1:
-                self.view = Viewport(*saved, self.width(), self.height())
+            self._look()
             self.overlay.message = ""
         self._mark()
         self._recolour()
+
+    def _look(self) -> None:
+        """Look at all, or at what a saved state did, once it can be seen."""
+        self.home()
+        if self._state.wanted_view is not None and self._state.positions is not None and self.width() > 1:
+            self.view = Viewport(*self._state.wanted_view, self.width(), self.height())
+            self._state.wanted_view = None
 
     def _take_picker(self, picker: Picker) -> None:
         self._picker = picker
@@ -323,11 +328,8 @@ class MapView(QWidget):
         self.overlay.setGeometry(self.rect())
         self.overlay.raise_()
         if first:
-            saved = self._state.view
             self.overlay.view = Viewport(width=self.width(), height=self.height())
-            self.home()
-            if saved is not None:
-                self.view = Viewport(*saved, self.width(), self.height())
+            self._look()
         else:
             grown = self.view.resized(self.width(), self.height())
             self._fit_scale *= grown.scale / self.view.scale

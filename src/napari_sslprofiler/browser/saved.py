@@ -180,7 +180,7 @@ def apply_state(state: BrowserState, saved: SavedState, table: TableView) -> lis
             current = content.get("current")
             state.current = None if current is None else int(current)
         view = content.get("view")
-        state.view = None if view is None else (float(view[0]), float(view[1]), float(view[2]))
+        state.wanted_view = None if view is None else (float(view[0]), float(view[1]), float(view[2]))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, zlib.error) as error:
         raise UserError(f"{saved.path} is damaged ({error}). Save the browser again.") from error
     return notes

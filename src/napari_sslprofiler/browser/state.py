@@ -40,6 +40,8 @@ class BrowserState:
         What draws a row's thumbnail for the card at the pointer, or None; it must answer at once (from a cache).
     view
         Centre x, y and data units a pixel of the map, for saving; None before it is shown.
+    wanted_view
+        What the map is to look at when it next gets positions: of a saved state.
     """
 
     def __init__(self) -> None:
@@ -55,6 +57,7 @@ class BrowserState:
         self._positions: NDArray[np.float32] | None = None if table is None else table.axes
         self.map_note = "" if self._positions is None else "The map that the table brings."
         self.view: tuple[float, float, float] | None = None
+        self.wanted_view: tuple[float, float, float] | None = None
         self._filters = Filters()
         self._matches: Mask | None = None
         self._selection = np.zeros(rows, bool)

@@ -216,7 +216,7 @@ def test_a_saved_state_travels_with_its_table(state: BrowserState, tmp_path: Pat
     again.restore(moved / file.name)
     for name in ("selection", "filter"):
         np.testing.assert_array_equal(getattr(again, name), getattr(state, name))
-    assert (again.current, again.view, again.search, again.search_hides) == (5, (1.0, 2.0, 0.5), "P1", True)
+    assert (again.current, again.wanted_view, again.search, again.search_hides) == (5, (1.0, 2.0, 0.5), "P1", True)
     assert again.hidden == state.hidden and again.ranges == state.ranges
     assert again.colouring.column == "Metadata_Dose"
     assert read_state(moved / file.name).recipes == {"Cluster": {"kind": "clusters", "clusters": 3}}
