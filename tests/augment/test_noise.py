@@ -118,6 +118,28 @@ def test_equal_keys_give_equal_noise_in_any_batch_and_chunk(
     assert torch.allclose(microscope_noise(images, keys_B=keys), done, atol=1e-6)
 
 
+@pytest.mark.parametrize("strengths", [(0.1, 0.05, 0.01), (0.013, 0.1, 0.05), (1e-3, 0.0, 0.02), (1.0, 0.3, 0.0)])
+@pytest.mark.parametrize("shape", [(2, 3, 40, 70), (3, 1, 31, 33), (1, 1, 1, 1), (1, 5, 98, 98)])
+def test_the_compiled_loop_equals_torchs_operations(
+    shape: tuple[int, ...], strengths: tuple[float, float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, keys = torch.rand(*shape).clamp_(0, 1), fold(12, np.arange(shape[0]))
+    images.view(-1)[0] = 1.0
+    done = {}
+    for way, least in (("torch", 1 << 40), ("compiled", 0)):
+        monkeypatch.setattr(noise, "_COMPILED_FROM", least)
+        done[way] = microscope_noise(images, *strengths, keys_B=keys)
+    assert noise._compiled() is not None
+    assert (done["compiled"] - done["torch"]).abs().max() < 1e-6
+
+
+def test_without_numba_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "_compiled", lambda: None)
+    monkeypatch.setattr(noise, "_COMPILED_FROM", 0)
+    images = torch.full((1, 1, 10, 10), 0.5)
+    assert torch.equal(microscope_noise(images, keys_B=[1]), microscope_noise(images, keys_B=[1]))
+
+
 def test_no_keys_draw_new_noise() -> None:
     images = torch.full((2, 1, 16, 16), 0.5)
     first = microscope_noise(images)

@@ -4,15 +4,16 @@ A pixel's noise is a function of (key, pixel index). The Poisson rate splits int
 smaller than one step of it; the sum of two independent Poisson counts is Poisson, so drawing the grid's count from an
 alias table (Walker 1977; Vose 1991) and the rest's count by inversion is exact at every level. Large rates split more
 than once. The 32-bit mixer has the structure and constants of Ellis's public-domain "lowbias32", keyed per sample.
-Everything is int32 and float32, which CPU, CUDA and MPS share.
+Everything is int32 and float32, which CPU, CUDA and MPS share; large batches on a CPU go through ``noise_kernel``.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,10 +23,13 @@ from torch import Tensor
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.keys import Keys, fold
 
+from .parallel import run_parts
+
 _FINEST = 64  # grid points a photon on the last grid: the rest's rate is below 1 / 64
 _COARSE = 256  # steps of a grid that another one refines
 _CHUNK = {"cpu": 1 << 16}  # pixels at a time: a CPU's in cache, a GPU's enough to fill it
 _CHUNK_ELSEWHERE = 1 << 22
+_COMPILED_FROM = 1 << 20  # pixels of a batch on a CPU: below, the compiled loop would not earn its start
 
 
 def _constant(value: int) -> Tensor:
@@ -116,6 +120,9 @@ def noise_(images_BCHW: Tensor, shot: float, dark: float, read: float, keys_B: K
         torch.from_numpy(_salts(keys_B, purpose)).to(images_BCHW.device)
         for purpose in (*(f"grid {number}" for number in range(len(grids))), "rest", "radius", "angle")
     ]
+    if images_BCHW.device.type == "cpu" and batch * pixels >= _COMPILED_FROM and (compiled := _compiled()) is not None:
+        _run_compiled(compiled, flat_BN, grids, salts, (shot, dark, read))
+        return images_BCHW
     # Pixels i and i + half share a pair of normals, so they are worked on together; an odd last pixel goes alone.
     half = pixels // 2
     chunk = _CHUNK.get(images_BCHW.device.type, _CHUNK_ELSEWHERE)
@@ -132,6 +139,52 @@ def noise_(images_BCHW: Tensor, shot: float, dark: float, read: float, keys_B: K
             torch.add(noise_BPN, photons_BPN, alpha=shot, out=here_BPN)
             here_BPN.clamp_(0.0, 1.0)
     return images_BCHW
+
+
+@functools.lru_cache(maxsize=1)
+def _compiled() -> Callable[..., None] | None:
+    """Load the compiled loop; None where numba has nowhere to keep what it compiles, or does not run."""
+    try:
+        from .noise_kernel import add_noise
+    except (ImportError, RuntimeError):
+        return None
+    return cast("Callable[..., None]", add_noise)
+
+
+def _run_compiled(
+    compiled: Callable[..., None],
+    flat_BN: Tensor,
+    grids: Sequence[_Grid],
+    salts: Sequence[Tensor],
+    strengths: tuple[float, float, float],
+) -> None:
+    """Do the work of the rest of ``noise_`` in one compiled loop a sample."""
+    cells, levels = (np.array([f(grid) for grid in grids]) for f in (lambda g: len(g.threshold), lambda g: g.steps + 1))
+    first = [
+        np.zeros(count, np.int32) if grid.first_G is None else grid.first_G.numpy()
+        for count, grid in zip(levels, grids, strict=True)
+    ]
+    tables = (
+        np.array([grid.steps for grid in grids], np.float32),
+        np.float32(grids[-1].step),
+        np.array([int(grid.column_bits) for grid in grids], np.int32),
+        np.cumsum(cells) - cells,
+        np.cumsum(levels) - levels,
+        np.concatenate(first) if any(grid.first_G is not None for grid in grids) else np.zeros(0, np.int32),
+        np.concatenate([grid.threshold.numpy() for grid in grids]),
+        np.concatenate([grid.jump.numpy() for grid in grids]),
+        *(np.float32(strength) for strength in strengths),
+    )
+    images, half = flat_BN.numpy(), flat_BN.shape[1] // 2
+    salts_BS3 = np.ascontiguousarray(torch.stack(list(salts))[..., 0, 0].permute(2, 0, 1).numpy()).view(np.uint32)
+
+    def add(rows: slice) -> None:
+        for image_N, salts_S3 in zip(images[rows], salts_BS3[rows], strict=True):
+            compiled(image_N[: 2 * half].reshape(2, half), np.array([0, half], np.uint32), salts_S3, *tables)
+            if len(image_N) % 2:
+                compiled(image_N[None, -1:], np.array([2 * half], np.uint32), salts_S3, *tables)
+
+    run_parts(add, [slice(row, row + 1) for row in range(len(images))], torch.get_num_threads())
 
 
 def _chunks(rows: int, columns: int, size: int) -> Iterator[tuple[slice, slice]]:

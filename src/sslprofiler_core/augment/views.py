@@ -20,6 +20,7 @@ from .elastic import deviation
 from .geometry import Window, average, fold_back, grid_planes, place_views
 from .intensity import jitter_, standardise_
 from .noise import noise_
+from .parallel import run_parts
 
 # Float32 pixels held at a time beside the output. A CPU's chunks stay in its cache.
 _CHUNK = {"cpu": 1 << 20}
@@ -121,18 +122,27 @@ def _render(
         scales_2BC11 = torch.stack([scales[..., 0], 1.0 / (scales[..., 1] - scales[..., 0])])[..., None, None]
         views_BCSS = torch.empty((len(sites), channels, size, size), dtype=torch.float32, device=device)
         chunk = _CHUNK.get(device.type, _CHUNK_ELSEWHERE)
-        together = max(1, chunk // (channels * size * size))
-        for start in range(0, len(sites), together):
-            rows = slice(start, min(start + together, len(sites)))
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        together = max(1, min(chunk // (channels * size * size), -(-len(sites) // threads)))
+
+        def render(rows: slice) -> None:
             planes = grid_planes(
                 placed, drawn, shapes_B2, size, recipe.elastic_alpha, recipe.elastic_sigma, rows, device
             )
             for number in range(rows.start, rows.stop):
                 window = placed.window(number)
                 _sample(
-                    sites[number], scales_2BC11[:, number], window, planes[number - start], views_BCSS[number], chunk
+                    sites[number],
+                    scales_2BC11[:, number],
+                    window,
+                    planes[number - rows.start],
+                    views_BCSS[number],
+                    chunk,
                 )
             _intensity(views_BCSS, rows, drawn, recipe)
+
+        parts = [slice(start, min(start + together, len(sites))) for start in range(0, len(sites), together)]
+        run_parts(render, parts, threads)
     return views_BCSS
 
 
