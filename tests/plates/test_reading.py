@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from sslprofiler_core.errors import UserError
-from sslprofiler_core.plates import open_plates, read_plane, read_site, tile_plate
+from sslprofiler_core.plates import convert_plates, open_plates, read_plane, read_site, tile_plate
 
 from .conftest import MakePlate, phenix_name, write_plane
 
@@ -104,7 +104,7 @@ def test_tifffile_reads_what_libtiff_cannot(make_plate: MakePlate, monkeypatch: 
     site = open_plates([make_plate()])[0].sites[0]
     expected = read_site(site)
 
-    def fail(data: bytes, index: int = 0) -> None:
+    def fail(data: bytes, **options: object) -> None:
         raise imagecodecs.TiffError("not today")
 
     monkeypatch.setattr(imagecodecs, "tiff_decode", fail)
@@ -118,3 +118,31 @@ def test_a_file_cut_anywhere_never_gives_wrong_pixels(cpjump1: Path, tmp_path: P
         (tmp_path / "cut.tiff").write_bytes(data[: int(part * len(data))])
         with pytest.raises(UserError, match=r"cut\.tiff"):
             read_plane(tmp_path / "cut.tiff")
+
+
+@pytest.mark.parametrize("kind", ["tiff", "8 bits", "store", "uncompressed", "tiles", "one file a site"])
+def test_a_site_may_be_read_into_memory_that_is_there(make_plate: MakePlate, tmp_path: Path, kind: str) -> None:
+    if kind == "one file a site":
+        tifffile.imwrite(
+            tmp_path / "A01.tif", np.arange(360, dtype=np.uint16).reshape(3, 12, 10), photometric="minisblack"
+        )
+        root = tmp_path
+    else:
+        root = make_plate(dtype=np.uint8 if kind == "8 bits" else np.uint16)
+    if kind in ("store", "uncompressed"):
+        (done,) = convert_plates([root], tmp_path / "s.zarr", compressed=kind == "store")
+        root = done.path
+    (plate,) = open_plates([root])
+    site = (tile_plate(plate, 2) if kind == "tiles" else plate).sites[0]
+    expected = read_site(site)
+    out = np.zeros((3, *expected.shape[1:]), np.uint16)
+    assert read_site(site, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    read_site(site, [2], out=out[:1])
+    np.testing.assert_array_equal(out[0], expected[2])
+    holes = np.zeros((3, *expected.shape[1:-1], 2 * expected.shape[2]), np.uint16)[:, :, ::2]
+    np.testing.assert_array_equal(read_site(site, out=holes), expected)
+    with pytest.raises(UserError, match="the memory that it is read into is 5 x 5"):
+        read_site(site, out=np.zeros((3, 5, 5), np.uint16))
+    with pytest.raises(ValueError, match="height, width"):
+        read_site(site, out=np.zeros((2, 12, 10), np.uint16))

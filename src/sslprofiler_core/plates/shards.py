@@ -27,6 +27,7 @@ from .zarr_metadata import ArrayMetadata
 
 _ABSENT = 2**64 - 1
 _CRC = 4
+_PIECE = 2**18  # bytes: read and checked while they are in the processor's cache
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _BLOSC = {
     "name": "blosc",
@@ -185,8 +186,8 @@ def check_shard(spec: ShardSpec) -> None:
         raise HeaderError(str(error)) from error
 
 
-def read_shard(spec: ShardSpec, channels: Sequence[int]) -> NDArray[np.uint16]:
-    """Read some channels of a shard: (len(channels), H, W) uint16.
+def read_shard(spec: ShardSpec, channels: Sequence[int], out: NDArray[np.uint16] | None = None) -> NDArray[np.uint16]:
+    """Read some channels of a shard: (len(channels), H, W) uint16, into ``out`` where that is given.
 
     Raises
     ------
@@ -195,13 +196,13 @@ def read_shard(spec: ShardSpec, channels: Sequence[int]) -> NDArray[np.uint16]:
     OSError
         For a file that can't be read.
     """
-    image = np.empty((len(channels), *spec.shape[1:]), np.uint16)
+    image = np.empty((len(channels), *spec.shape[1:]), np.uint16) if out is None else out
     with spec.file.open("rb", buffering=0) as file:
         index = _read_index(file, spec)
         for plane, channel in zip(image, channels, strict=True):
             if not 0 <= channel < spec.shape[0]:
                 raise ShardError(f"it has {spec.shape[0]} channels, and channel {channel + 1} is asked for")
-            if spec.compressed or spec.inner != spec.shape[1:]:
+            if spec.compressed or spec.inner != spec.shape[1:] or not plane.flags.c_contiguous:
                 _read_chunks(file, spec, index[channel], plane)
             else:
                 _read_plain(file, index[channel, 0, 0], plane)
@@ -242,29 +243,33 @@ def _read_chunks(file: FileIO, spec: ShardSpec, index: NDArray[np.uint64], plane
     from google_crc32c import value as crc32c
 
     height, width = spec.inner
-    places = [[(int(offset), int(length)) for offset, length in row] for row in index]
+    places: list[list[list[int]]] = index.tolist()
     start = min(offset for row in places for offset, _ in row)
     end = max(offset + length for row in places for offset, length in row)
     # A writer may have put the chunks in any order: then the whole span would be far more than they are.
     together = end - start <= 2 * sum(length for row in places for _, length in row)
-    span = _read(file, start, end - start) if together else b""
+    span = np.frombuffer(_read(file, start, end - start), np.uint8) if together else None
     chunk = np.empty(spec.inner, np.uint16)
     memory = chunk.data.cast("B")
     for row, down in enumerate(places):
         for column, (offset, length) in enumerate(down):
-            data = span[offset - start : offset - start + length] if together else _read(file, offset, length)
+            if span is None:
+                data = np.frombuffer(_read(file, offset, length), np.uint8)
+            else:
+                data = span[offset - start : offset - start + length]
             body = data[:-_CRC]
-            if len(data) != length or length < _CRC or crc32c(body) != _number(data[-_CRC:]):
+            if len(data) != length or length <= _CRC or crc32c(body) != _number(data[-_CRC:].tobytes()):
                 raise ShardError(f"damaged: the checksum of its chunk at byte {offset:,} is wrong")
             if spec.compressed:
                 try:
-                    decoded = imagecodecs.blosc_decode(body, numthreads=1, out=memory)
+                    packed: Any = body.data
+                    decoded = imagecodecs.blosc_decode(packed, numthreads=1, out=memory)
                 except (imagecodecs.BloscError, ValueError) as error:
                     raise ShardError(f"damaged: its chunk at byte {offset:,} cannot be decoded ({error})") from error
                 if len(decoded) != chunk.nbytes:
                     raise ShardError(f"damaged: its chunk at byte {offset:,} has {len(decoded):,} bytes")
             elif len(body) == chunk.nbytes:
-                chunk = np.frombuffer(body, "<u2").reshape(spec.inner)
+                chunk = body.view("<u2").reshape(spec.inner)
             else:
                 raise ShardError(f"damaged: its chunk at byte {offset:,} has {len(body):,} bytes")
             place = plane[row * height : (row + 1) * height, column * width : (column + 1) * width]
@@ -272,12 +277,19 @@ def _read_chunks(file: FileIO, spec: ShardSpec, index: NDArray[np.uint64], plane
 
 
 def _read_plain(file: FileIO, place: NDArray[np.uint64], plane: NDArray[np.uint16]) -> None:
-    """Read an uncompressed plane straight into its place."""
-    from google_crc32c import value as crc32c
+    """Read an uncompressed plane straight into its place, and its checksum piece by piece while it is in the cache."""
+    from google_crc32c import extend as crc32c
 
     offset, length = int(place[0]), int(place[1])
-    file.seek(offset)
-    if length != plane.nbytes + _CRC or file.readinto(plane.data) != plane.nbytes:
+    if length != plane.nbytes + _CRC:
         raise ShardError(f"damaged: its chunk at byte {offset:,} has {length:,} bytes")
-    if crc32c(plane) != _number(file.read(_CRC)):
+    file.seek(offset)
+    pixels = plane.reshape(-1).view(np.uint8)
+    check = 0
+    for start in range(0, len(pixels), _PIECE):
+        piece = pixels[start : start + _PIECE]
+        if file.readinto(piece.data) != len(piece):
+            raise ShardError(f"truncated: its chunk at byte {offset:,} is cut off")
+        check = crc32c(check, piece)
+    if check != _number(file.read(_CRC)):
         raise ShardError(f"damaged: the checksum of its chunk at byte {offset:,} is wrong")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import imagecodecs
@@ -17,12 +20,16 @@ from .headers import HeaderError, Pages, read_header, read_pages
 
 ADVICE = "Run `sslprofiler inspect` to find such files, and take them out."
 
+_LOCAL = local()
+_MAX_KEPT = 64 * 2**20
 _PNG = b"\x89PNG"
 # What libtiff and libpng raise for a broken file, by way of imagecodecs.
 _BROKEN = (imagecodecs.TiffError, imagecodecs.PngError, ValueError, IndexError, RuntimeError, NotImplementedError)
 
 
-def read_file_planes(path: Path, planes: Sequence[int | None]) -> list[NDArray[Any]]:
+def read_file_planes(
+    path: Path, planes: Sequence[int | None], out: NDArray[np.uint16] | None = None
+) -> list[NDArray[Any]]:
     """Decode planes of one file: each (H, W), uint8 or uint16 as stored.
 
     imagecodecs (libtiff) decodes a CPJUMP1 plane in half of tifffile's time and releases the GIL; tifffile takes what
@@ -32,6 +39,8 @@ def read_file_planes(path: Path, planes: Sequence[int | None]) -> list[NDArray[A
     ----------
     planes
         Which (see ``types.Source``); None where the file holds one.
+    out
+        What a file's only plane is decoded into, where it has its shape and type; else it is returned beside it.
 
     Raises
     ------
@@ -39,11 +48,11 @@ def read_file_planes(path: Path, planes: Sequence[int | None]) -> list[NDArray[A
         Naming the file and what is wrong with it.
     """
     try:
-        data = path.read_bytes()
+        data = _read(path)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}. {ADVICE}") from error
     if all(plane is None for plane in planes):
-        return [_grey(path, _decode(path, data, 0, None))]
+        return [_grey(path, _decode(path, data, 0, None, out))]
     try:
         pages = read_pages(path) if data[:4] != _PNG else Pages(1, False)
     except HeaderError as error:
@@ -61,7 +70,24 @@ def read_file_planes(path: Path, planes: Sequence[int | None]) -> list[NDArray[A
     return found
 
 
-def _decode(path: Path, data: bytes, page: int, plane: int | None) -> NDArray[Any]:
+def _read(path: Path) -> Any:
+    """Read a file into memory that this thread uses again: new memory for each costs as much as the reading."""
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _MAX_KEPT:
+            return memoryview(file.read())
+        if len(getattr(_LOCAL, "buffer", b"")) < size:
+            _LOCAL.buffer = bytearray(2 * size)
+        read: int = file.readinto(memoryview(_LOCAL.buffer)[:size]) if size else 0
+        return memoryview(_LOCAL.buffer)[:read] if size else memoryview(b"")
+
+
+def _decode(path: Path, data: Any, page: int, plane: int | None, out: NDArray[np.uint16] | None = None) -> NDArray[Any]:
+    if out is not None and data[:4] != _PNG:
+        # Straight into its place: 6 ms less a site of CPJUMP1 than by way of new memory (62 and 56 ms).
+        with suppress(*_BROKEN):
+            imagecodecs.tiff_decode(data, out=out)
+            return out
     try:
         if data[:4] == _PNG:
             image: NDArray[Any] = imagecodecs.png_decode(data)
@@ -72,7 +98,7 @@ def _decode(path: Path, data: bytes, page: int, plane: int | None) -> NDArray[An
     return image
 
 
-def _decode_with_tifffile(path: Path, data: bytes, page: int, plane: int | None, first: Exception) -> NDArray[Any]:
+def _decode_with_tifffile(path: Path, data: Any, page: int, plane: int | None, first: Exception) -> NDArray[Any]:
     import tifffile
 
     try:

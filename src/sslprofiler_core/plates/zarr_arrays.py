@@ -18,13 +18,15 @@ from .zarr_metadata import ArrayMetadata, read_array_metadata
 _ADVICE = "Run `sslprofiler inspect` to find such sites, and convert or download the plate anew."
 
 
-def read_array_planes(path: Path, planes: Sequence[int]) -> NDArray[Any]:
+def read_array_planes(path: Path, planes: Sequence[int], out: NDArray[np.uint16] | None = None) -> NDArray[Any]:
     """Read planes of an array: (planes, H, W), uint8 or uint16.
 
     Parameters
     ----------
     planes
         Numbers over the array's leading axes, the last of them fastest.
+    out
+        What a store's pixels are read into, where they have its shape; other arrays are returned beside it.
 
     Raises
     ------
@@ -34,7 +36,11 @@ def read_array_planes(path: Path, planes: Sequence[int]) -> NDArray[Any]:
     try:
         found = read_array_metadata(path)
         spec = shard_spec(found)
-        image = _read_with_zarr(found, planes) if spec is None else read_shard(spec, planes)
+        if spec is None:
+            image = _read_with_zarr(found, planes)
+        else:
+            fits = out is not None and out.shape == (len(planes), *found.shape[1:])
+            image = read_shard(spec, planes, out if fits else None)
     except (HeaderError, ShardError) as error:
         raise UserError(f"Cannot read {path}: {error}. {_ADVICE}") from error
     except OSError as error:
