@@ -36,6 +36,8 @@ class MapCanvas:
         self._codes = (np.zeros(0, np.uint16), np.zeros(0, np.uint8), np.zeros((1, 3), np.uint8))
         self._stale = False
         self._rows = 0
+        self.frames = 0
+        self._canvas.events.draw.connect(self._count, position="last")
 
     @property
     def native(self) -> QWidget:
@@ -101,10 +103,6 @@ class MapCanvas:
             )
         self._canvas.update()
 
-    def draw_now(self) -> None:
-        """Draw at once, to the end: what a benchmark times."""
-        self._canvas.native.repaint()
-
     def grab(self) -> NDArray[np.uint8]:
         """What is on show, (H, W, 4) uint8."""
         picture: Any = self._canvas.render(alpha=False)
@@ -113,6 +111,9 @@ class MapCanvas:
     def close(self) -> None:
         """Give the context back."""
         self._canvas.close()
+
+    def _count(self, event: object) -> None:
+        self.frames += 1
 
     def _upload(self) -> None:
         codes, looks, palette = self._codes

@@ -123,6 +123,11 @@ class MapView(QWidget):
         return self._canvas.dense
 
     @property
+    def frames(self) -> int:
+        """How often the map has been drawn."""
+        return self._canvas.frames
+
+    @property
     def busy(self) -> bool:
         """Whether something is still to be drawn or made ready."""
         return self._later.isActive() or self._densities.busy or self._pickers.busy

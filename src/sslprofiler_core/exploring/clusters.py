@@ -19,7 +19,7 @@ def principal_axes(
     features_ND: NDArray[Any], axes: int = AXES, seed: int = 0, sample: int = SAMPLE
 ) -> NDArray[np.float32]:
     """Unit vectors on their first principal axes, fitted on at most ``sample`` rows: (N, min(axes, D))."""
-    from sklearn.decomposition import PCA
+    from sklearn.utils.extmath import randomized_svd
 
     features = np.asarray(features_ND, np.float32)
     norm = np.linalg.norm(features, axis=1, keepdims=True)
@@ -27,8 +27,9 @@ def principal_axes(
     fitted = unit
     if len(unit) > sample:
         fitted = unit[np.sort(np.random.default_rng(seed).choice(len(unit), sample, replace=False))]
-    width = min(axes, *fitted.shape)
-    return np.asarray(PCA(width, svd_solver="randomized", random_state=seed).fit(fitted).transform(unit), np.float32)
+    mean = fitted.mean(axis=0, dtype=np.float64).astype(np.float32)
+    _, _, axes_AD = randomized_svd(fitted - mean, min(axes, *fitted.shape), random_state=seed)
+    return np.asarray((unit - mean) @ axes_AD.T, np.float32)
 
 
 def cluster_rows(features_ND: NDArray[Any], clusters: int = 12, seed: int = 0) -> NDArray[np.int64]:

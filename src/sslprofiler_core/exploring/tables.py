@@ -268,6 +268,8 @@ def _open_csv(path: Path) -> TableView:
     metadata = read_csv(path, usecols=facts) if facts else pd.DataFrame(index=range(count))
 
     def read() -> NDArray[np.float32]:
+        if not features:
+            return np.empty((len(metadata), 0), np.float32)
         frame = read_csv(path, usecols=features).select_dtypes("number")
         return standardised(frame.to_numpy(np.float32, na_value=np.nan))
 
