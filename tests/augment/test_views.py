@@ -124,7 +124,7 @@ def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = SMALL.model_copy(update={"noise": 0.0})
     sites, drawn = _sites(5), _draw(5, recipe)
     whole = render_views(sites, _scales(5), drawn, recipe)
-    monkeypatch.setitem(views._CHUNK, "cpu", 2000)
+    monkeypatch.setattr(views, "_CHUNK", 2000)
     assert torch.allclose(render_views(sites, _scales(5), drawn, recipe), whole, atol=1e-5)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .masks import draw_masks
     from .noise import microscope_noise
     from .pairs import DrawnPairs, PairViews, draw_pairs, mask_key, pair_views, view_keys
+    from .transfer import send, send_site
     from .views import render_views, whole_sites
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "microscope_noise",
     "pair_views",
     "render_views",
+    "send",
+    "send_site",
     "view_keys",
     "whole_sites",
 ]
@@ -48,6 +51,7 @@ __getattr__, __dir__ = attach(
         "masks": ["draw_masks"],
         "noise": ["microscope_noise"],
         "pairs": ["DrawnPairs", "PairViews", "draw_pairs", "mask_key", "pair_views", "view_keys"],
+        "transfer": ["send", "send_site"],
         "views": ["render_views", "whole_sites"],
     },
 )

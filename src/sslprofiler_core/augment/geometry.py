@@ -7,6 +7,8 @@ over 2^k x 2^k pixels, since bilinear points alone would alias. Outside the site
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from torch.nn import functional
 
 from . import elastic
 from .draw import Drawn
+from .transfer import send
 
 _SHRINK = 1.5  # sampling step, in pixels of the level, above which the next level is taken
 _REACH = 7.0  # elastic deviations that a window is widened by: a field exceeds them once in 10^9 views
@@ -130,7 +133,7 @@ def grid_planes(
     device: torch.device,
 ) -> Tensor:
     """Build the sampling grids of some of a batch's views: ``(b, 2, size, size)`` float32, x then y in [-1, 1]."""
-    affine_b23 = torch.from_numpy(placement.affine_B23[rows].astype(np.float32)).to(device)
+    affine_b23 = send(placement.affine_B23[rows], device)
     line_S = (torch.arange(size, dtype=torch.float32, device=device) + 0.5) / size - 0.5
     across_b21S = affine_b23[:, :, :1, None] * line_S + affine_b23[:, :, 2:, None]
     down_b2S1 = affine_b23[:, :, 1:2, None].mT * line_S[:, None]
@@ -143,7 +146,7 @@ def grid_planes(
         if len(deformed) == len(planes_b2SS):
             planes_b2SS += field_b2SS
         else:
-            planes_b2SS.index_add_(0, torch.from_numpy(deformed).to(device), field_b2SS)
+            planes_b2SS.index_add_(0, send(deformed, device), field_b2SS)
     return planes_b2SS
 
 
@@ -178,14 +181,26 @@ def _fields(
         np.float32
     )
 
-    z, omega, amplitude, side_b2 = (
-        torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(device)
-        for x in (z_b2RR, omega_bM, amplitude_bM, drawn.box_B4[which, 2:])
-    )
+    z, omega, amplitude, side_b2 = (send(x, device) for x in (z_b2RR, omega_bM, amplitude_bM, drawn.box_B4[which, 2:]))
     line_S = (torch.arange(size, dtype=torch.float32, device=device) + 0.5) / size
     down_bSR = elastic.factor(side_b2[:, :1] * line_S, omega, amplitude)
     across_bSR = elastic.factor(side_b2[:, 1:] * line_S, omega, amplitude)
-    return down_bSR[:, None] @ z @ across_bSR.mT[:, None]
+    with _exact_products(device):
+        return down_bSR[:, None] @ z @ across_bSR.mT[:, None]
+
+
+@contextmanager
+def _exact_products(device: torch.device) -> Iterator[None]:
+    """Keep a GPU from rounding factors to ten bits, as training may allow it: that would be 1e-2 px."""
+    if device.type != "cuda":
+        yield
+        return
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def fold_back(planes_2SS: Tensor, window: Window) -> None:
@@ -195,6 +210,23 @@ def fold_back(planes_2SS: Tensor, window: Window) -> None:
         if padded != extent:
             pixel_SS = planes_2SS[number].add_(1.0).mul_(padded / 2.0).remainder_(2.0 * extent)
             pixel_SS.sub_(extent).abs_().neg_().add_(extent).mul_(2.0 / padded).sub_(1.0)
+
+
+def fold_together(planes_n2SS: Tensor, windows: Sequence[Window], rows: int, columns: int) -> Tensor:
+    """Turn grids of each window into grids of a buffer of ``rows`` x ``columns`` that holds the windows, each at 0, 0.
+
+    What ``grid_sample`` does at its input's edges is done here at the windows': reflect, then stay within the centres
+    of the outermost level pixels.
+    """
+    cell = 1 << windows[0].level
+    padded_n2 = np.array([(window.columns, window.rows) for window in windows], np.float32)
+    extent_n2 = np.array([(w.right - w.left, w.bottom - w.top) for w in windows], np.float32)
+    padded_n211, extent_n211 = send(np.stack([padded_n2, extent_n2]), planes_n2SS.device)[..., None, None]
+    pixel_n2SS = planes_n2SS.add_(1.0).mul_(padded_n211 / 2.0).remainder_(2.0 * extent_n211)
+    pixel_n2SS.sub_(extent_n211).abs_().neg_().add_(extent_n211)
+    pixel_n2SS = torch.minimum(pixel_n2SS.clamp_(min=cell / 2.0), padded_n211 - cell / 2.0)
+    buffer_211 = send(np.array([columns, rows], np.float32), planes_n2SS.device)[:, None, None]
+    return pixel_n2SS.mul_(2.0 / buffer_211).sub_(1.0)
 
 
 def average(images_CHW: Tensor, level: int) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .transfer import send
+
 _VARIANCE_FLOOR = 1e-8  # of images in [0, 1]: a constant channel becomes zero instead of amplified rounding
 
 
@@ -31,9 +33,7 @@ def channel_jitter(images_BCHW: Tensor, brightness_BC: Tensor, contrast_BC: Tens
 
 def jitter_(images_BCHW: Tensor, brightness_BC: Tensor, contrast_BC: Tensor) -> Tensor:
     """Apply ``channel_jitter`` to float32 images in place, as I (beta gamma) + mu (1 - gamma)."""
-    beta_BC11, gamma_BC11 = (
-        x.to(device=images_BCHW.device, dtype=torch.float32)[..., None, None] for x in (brightness_BC, contrast_BC)
-    )
+    beta_BC11, gamma_BC11 = (send(x, images_BCHW.device)[..., None, None] for x in (brightness_BC, contrast_BC))
     shift_BC11 = images_BCHW.mean(dim=(-2, -1), keepdim=True) * (1.0 - gamma_BC11)
     return images_BCHW.mul_(beta_BC11 * gamma_BC11).add_(shift_BC11)
 

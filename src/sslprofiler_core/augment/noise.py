@@ -24,6 +24,7 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.keys import Keys, fold
 
 from .parallel import run_parts
+from .transfer import send
 
 _FINEST = 64  # grid points a photon on the last grid: the rest's rate is below 1 / 64
 _COARSE = 256  # steps of a grid that another one refines
@@ -117,7 +118,7 @@ def noise_(images_BCHW: Tensor, shot: float, dark: float, read: float, keys_B: K
     ceiling = max(1, math.ceil((1.0 - dark + 8.0 * read) / shot))
     grids = _grids(float(shot), ceiling, str(images_BCHW.device))
     salts = [
-        torch.from_numpy(_salts(keys_B, purpose)).to(images_BCHW.device)
+        send(_salts(keys_B, purpose), images_BCHW.device)
         for purpose in (*(f"grid {number}" for number in range(len(grids))), "rest", "radius", "angle")
     ]
     if images_BCHW.device.type == "cpu" and batch * pixels >= _COMPILED_FROM and (compiled := _compiled()) is not None:
@@ -125,7 +126,9 @@ def noise_(images_BCHW: Tensor, shot: float, dark: float, read: float, keys_B: K
         return images_BCHW
     # Pixels i and i + half share a pair of normals, so they are worked on together; an odd last pixel goes alone.
     half = pixels // 2
-    chunk = _CHUNK.get(images_BCHW.device.type, _CHUNK_ELSEWHERE)
+    # Elsewhere at most an eighth of the images, so that a dozen intermediate results are not much more than they are.
+    elsewhere = min(_CHUNK_ELSEWHERE, max(_CHUNK["cpu"], images_BCHW.numel() // 8))
+    chunk = _CHUNK.get(images_BCHW.device.type, elsewhere)
     index_N = torch.arange(pixels, dtype=torch.int32, device=images_BCHW.device)
     parts = [(flat_BN[:, : 2 * half].view(batch, 2, half), index_N[: 2 * half].view(2, half))] if half else []
     if pixels % 2:
@@ -290,6 +293,7 @@ def _grid(reach: float, steps: int, ceiling: int, device: str) -> _Grid:
     np.put_along_axis(weight_GK, last_G1 - first_G1, 0.0, axis=1)
     np.put_along_axis(weight_GK, last_G1 - first_G1, np.maximum(1.0 - weight_GK.sum(1, keepdims=True), 0.0), axis=1)
 
+    where = torch.device(device)
     keep_GK, alias_GK = _alias(weight_GK / weight_GK.sum(1, keepdims=True))
     threshold_GK = np.rint(keep_GK * 2.0 ** (32 - bits)).astype(np.int32)
     jump_GK = (alias_GK - np.arange(1 << bits)).astype(np.int32)
@@ -300,9 +304,9 @@ def _grid(reach: float, steps: int, ceiling: int, device: str) -> _Grid:
         column_mask=_constant((1 << bits) - 1),
         fraction_bits=_constant(32 - bits),
         fraction_mask=_constant((1 << (32 - bits)) - 1),
-        first_G=torch.from_numpy(first_G1[:, 0].astype(np.int32)).to(device) if first_G1.any() else None,
-        threshold=torch.from_numpy(threshold_GK.reshape(-1)).to(device),
-        jump=torch.from_numpy(jump_GK.reshape(-1)).to(device),
+        first_G=send(first_G1[:, 0].astype(np.int32), where) if first_G1.any() else None,
+        threshold=send(threshold_GK.reshape(-1), where),
+        jump=send(jump_GK.reshape(-1), where),
     )
 
 

@@ -132,6 +132,7 @@ def pair_views(
     step: int,
     samples_B: ArrayLike | None = None,
     names: Sequence[str] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> PairViews:
     """Make the views of site pairs exactly as training makes them in a step.
 
@@ -149,6 +150,8 @@ def pair_views(
         Places in the global batch; None: 0, 1, 2, ...
     names
         What errors call the sites: those of ``first``, then those of ``second``.
+    dtype
+        Of the views, such as ``torch.bfloat16``; everything is computed in float32.
 
     Returns
     -------
@@ -175,12 +178,13 @@ def pair_views(
         join([drawn.v1, drawn.v2]),
         recipe.augment,
         names,
+        dtype=dtype,
     )
     count, side = recipe.augment.local_crops, recipe.augment.local_size
     local = views.new_empty((0, *views.shape[1:2], side, side))
     if count:
         first_names = [*names[: len(first)]] * count if names is not None else None
         scales = first_scales_BC2.repeat(count, 1, 1)
-        local = render_views([*first] * count, scales, join(drawn.local), recipe.augment, first_names, side)
+        local = render_views([*first] * count, scales, join(drawn.local), recipe.augment, first_names, side, dtype)
     local_LBCss = local.view(count, len(first), *local.shape[1:])
     return PairViews(views[: len(first)], views[len(first) :], local_LBCss, drawn)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.recipes import AugmentRecipe
@@ -17,13 +16,15 @@ from .checks import check_batch, check_drawn
 from .dinov2 import blur_, shared_jitter_, solarise_
 from .draw import Drawn, whole
 from .elastic import deviation
-from .geometry import Window, average, fold_back, grid_planes, place_views
+from .geometry import grid_planes, place_views
 from .intensity import jitter_, standardise_
 from .noise import noise_
 from .parallel import run_parts
+from .sample import sample_each, sample_together
+from .transfer import send
 
 # Float32 pixels held at a time beside the output. A CPU's chunks stay in its cache.
-_CHUNK = {"cpu": 1 << 20}
+_CHUNK = 1 << 20
 _CHUNK_ELSEWHERE = 1 << 25
 
 
@@ -34,6 +35,7 @@ def render_views(
     recipe: AugmentRecipe,
     names: Sequence[str] | None = None,
     size: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Render one view a site.
 
@@ -55,10 +57,12 @@ def render_views(
         What errors call the samples.
     size
         Side of the views in pixels; None: ``recipe.size``.
+    dtype
+        Of the result, such as ``torch.bfloat16``; everything is computed in float32.
 
     Returns
     -------
-    Tensor ``(B, C, size, size)``, float32, on the sites' device; in [0, 1] unless standardised.
+    Tensor ``(B, C, size, size)`` on the sites' device; in [0, 1] unless standardised.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def render_views(
     check_batch(sites, scales_BC2, names)
     check_drawn(sites, drawn, names)
     shapes_B2 = np.array([site.shape[1:] for site in sites], np.float64)
-    return _render(sites, scales_BC2, drawn, shapes_B2, recipe, size or recipe.size)
+    return _render(sites, scales_BC2, drawn, shapes_B2, recipe, size or recipe.size, dtype)
 
 
 def whole_sites(
@@ -113,96 +117,77 @@ def _render(
     shapes_B2: NDArray[np.float64],
     recipe: AugmentRecipe,
     size: int,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     device, channels = sites[0].device, sites[0].shape[0]
-    # Autocast would put the sampling grid's products in bf16, whole pixels off.
-    with torch.autocast(device.type, enabled=False):
-        placed = place_views(drawn, shapes_B2, size, deviation(recipe.elastic_alpha, recipe.elastic_sigma))
-        scales = scales_BC2.to(device=device, dtype=torch.float32)
-        scales_2BC11 = torch.stack([scales[..., 0], 1.0 / (scales[..., 1] - scales[..., 0])])[..., None, None]
-        views_BCSS = torch.empty((len(sites), channels, size, size), dtype=torch.float32, device=device)
-        chunk = _CHUNK.get(device.type, _CHUNK_ELSEWHERE)
-        threads = torch.get_num_threads() if device.type == "cpu" else 1
+    placed = place_views(drawn, shapes_B2, size, deviation(recipe.elastic_alpha, recipe.elastic_sigma))
+    scales = send(scales_BC2, device)
+    scales_2BC11 = torch.stack([scales[..., 0], 1.0 / (scales[..., 1] - scales[..., 0])])[..., None, None]
+    views_BCSS = torch.empty((len(sites), channels, size, size), dtype=dtype, device=device)
+    if device.type == "cpu":
+        sample, chunk, threads = sample_each, _CHUNK, torch.get_num_threads()
         together = max(1, min(chunk // (channels * size * size), -(-len(sites) // threads)))
+    else:
+        sample, threads = sample_together, 1
+        chunk = min(_CHUNK_ELSEWHERE, views_BCSS.numel())
+        together = max(1, chunk // (channels * size * size))
 
-        def render(rows: slice) -> None:
-            planes = grid_planes(
+    def render(rows: slice) -> None:
+        # Autocast would put the sampling grid's products in bf16, whole pixels off.
+        with torch.autocast(device.type, enabled=False):
+            views_bCSS = views_BCSS[rows]
+            if dtype != torch.float32:
+                views_bCSS = torch.empty(views_bCSS.shape, dtype=torch.float32, device=device)
+            planes_b2SS = grid_planes(
                 placed, drawn, shapes_B2, size, recipe.elastic_alpha, recipe.elastic_sigma, rows, device
             )
-            for number in range(rows.start, rows.stop):
-                window = placed.window(number)
-                _sample(
-                    sites[number],
-                    scales_2BC11[:, number],
-                    window,
-                    planes[number - rows.start],
-                    views_BCSS[number],
-                    chunk,
-                )
-            _intensity(views_BCSS, rows, drawn, recipe)
+            windows = [placed.window(number) for number in range(rows.start, rows.stop)]
+            sample(sites[rows], scales_2BC11[:, rows], windows, planes_b2SS, views_bCSS, chunk)
+            del planes_b2SS
+            _intensity(views_bCSS, rows, drawn, recipe)
+            if dtype != torch.float32:
+                views_BCSS[rows] = views_bCSS
 
-        parts = [slice(start, min(start + together, len(sites))) for start in range(0, len(sites), together)]
-        run_parts(render, parts, threads)
+    parts = [slice(start, min(start + together, len(sites))) for start in range(0, len(sites), together)]
+    run_parts(render, parts, threads)
     return views_BCSS
 
 
-def _sample(
-    site_CHW: Tensor, scale_2C11: Tensor, window: Window, planes_2SS: Tensor, view_CSS: Tensor, chunk: int
-) -> None:
-    """Scale a site's window to [0, 1] and sample it, as many channels at a time as a chunk holds."""
-    if not window.exact:
-        fold_back(planes_2SS, window)
-        grid_1SS2 = planes_2SS.permute(1, 2, 0)[None]
-    low_C11, gain_C11 = scale_2C11
-    together = max(1, chunk // ((window.bottom - window.top) * (window.right - window.left)))
-    for first in range(0, len(site_CHW), together):
-        part = slice(first, first + together)
-        raw_CHW = site_CHW[part, window.top : window.bottom, window.left : window.right]
-        pixels_CHW = raw_CHW.to(torch.float32, copy=True).sub_(low_C11[part]).mul_(gain_C11[part]).clamp_(0.0, 1.0)
-        if window.exact:
-            view_CSS[part] = pixels_CHW
-        else:
-            level_1CHW = average(pixels_CHW, window.level)[None]
-            view_CSS[part] = functional.grid_sample(
-                level_1CHW, grid_1SS2, mode="bilinear", padding_mode="reflection", align_corners=False
-            )[0]
-
-
-def _intensity(views_BCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRecipe) -> None:
-    """Jitter, clamp, add noise and standardise some of the views, in place."""
-    views_bCSS = views_BCSS[rows]
+def _intensity(views_bCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRecipe) -> None:
+    """Jitter, clamp, add noise and standardise the views of these rows, in place."""
     brightness_bC, contrast_bC = drawn.brightness_BC[rows], drawn.contrast_BC[rows]
-    jittered = (brightness_bC != 1.0).any() or (contrast_bC != 1.0).any()
+    jittered = bool((brightness_bC != 1.0).any() or (contrast_bC != 1.0).any())
     if recipe.kind == "dinov2":
         _dinov2_intensity(views_bCSS, rows, drawn, recipe, jittered)
     elif jittered:
-        jitter_(views_bCSS, torch.from_numpy(brightness_bC), torch.from_numpy(contrast_bC))
+        jitter_(views_bCSS, send(brightness_bC, views_bCSS.device), send(contrast_bC, views_bCSS.device))
     views_bCSS.clamp_(0.0, 1.0)  # interpolation's rounding included
-    noisy_b = np.flatnonzero(drawn.noise_B[rows])
-    if len(noisy_b):
-        strengths = recipe.noise_shot, recipe.noise_dark, recipe.noise_read
-        where_b = torch.from_numpy(noisy_b).to(views_bCSS.device)
-        views_bCSS[where_b] = noise_(views_bCSS[where_b], *strengths, drawn.noise_keys_B[rows][noisy_b])
+    keys_b = drawn.noise_keys_B[rows]
+    strengths = recipe.noise_shot, recipe.noise_dark, recipe.noise_read
+    _some_(views_bCSS, drawn.noise_B[rows], lambda views_nCSS, which_n: noise_(views_nCSS, *strengths, keys_b[which_n]))
     if recipe.standardise:
         standardise_(views_bCSS)
 
 
-def _dinov2_intensity(
-    views_bCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRecipe, jittered: np.bool_ | bool
-) -> None:
-    device = views_bCSS.device
+def _dinov2_intensity(views_bCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRecipe, jittered: bool) -> None:
+    device, sigma_b = views_bCSS.device, drawn.blur_B[rows]
     if jittered:
-        first_b = torch.from_numpy(drawn.contrast_first_B[rows]).to(device)
-        brightness_b, contrast_b = (
-            torch.from_numpy(x[rows, 0].astype(np.float32)).to(device) for x in (drawn.brightness_BC, drawn.contrast_BC)
+        factors = (send(x[rows, 0], device) for x in (drawn.brightness_BC, drawn.contrast_BC))
+        brightness_b, contrast_b = factors
+        shared_jitter_(
+            views_bCSS.clamp_(0.0, 1.0), brightness_b, contrast_b, send(drawn.contrast_first_B[rows], device)
         )
-        shared_jitter_(views_bCSS.clamp_(0.0, 1.0), brightness_b, contrast_b, first_b)
-    blurred_b = np.flatnonzero(drawn.blur_B[rows] > 0.0)
-    if len(blurred_b):
-        where_b = torch.from_numpy(blurred_b).to(device)
-        sigma_b = torch.from_numpy(drawn.blur_B[rows][blurred_b].astype(np.float32)).to(device)
-        views_bCSS[where_b] = blur_(views_bCSS[where_b], sigma_b)
-    solarised_b = np.flatnonzero(drawn.solarise_B[rows])
-    if len(solarised_b):
-        where_b = torch.from_numpy(solarised_b).to(device)
-        views_bCSS[where_b] = solarise_(views_bCSS[where_b], recipe.solarise_above)
+    _some_(views_bCSS, sigma_b > 0.0, lambda views_nCSS, which_n: blur_(views_nCSS, send(sigma_b[which_n], device)))
+    _some_(views_bCSS, drawn.solarise_B[rows], lambda views_nCSS, _: solarise_(views_nCSS, recipe.solarise_above))
+
+
+def _some_(
+    views_bCSS: Tensor, chosen_b: NDArray[np.bool_], work_: Callable[[Tensor, NDArray[np.int64]], Tensor]
+) -> None:
+    """Change the chosen views in place by a function of them and of their numbers that does so, too."""
+    which_n = np.flatnonzero(chosen_b)
+    if len(which_n) == len(views_bCSS):
+        work_(views_bCSS, which_n)
+    elif len(which_n):
+        where_n = send(which_n, views_bCSS.device)
+        views_bCSS.index_copy_(0, where_n, work_(views_bCSS.index_select(0, where_n), which_n))

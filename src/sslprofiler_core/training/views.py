@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sslprofiler_core.augment import pair_views
+from sslprofiler_core.augment import pair_views, send, send_site
 from sslprofiler_core.recipes import Recipe
 
 from .loader import PairBatch
@@ -15,7 +15,7 @@ from .objective import Views
 def step_views(batch: PairBatch, recipe: Recipe, step: int, device: torch.device) -> Views:
     """Make the views of a step: every parameter is a function of (seed, step, sample, view)."""
     partner = batch.partner_B
-    sites = [site.to(device, non_blocking=True) for site in batch.sites]
+    sites = [send_site(site, device) for site in batch.sites]
     made = pair_views(
         sites,
         [sites[other] for other in partner],
@@ -30,9 +30,9 @@ def step_views(batch: PairBatch, recipe: Recipe, step: int, device: torch.device
     return Views(
         v1_BCHW=made.v1_BCSS,
         v2_BCHW=made.v2_BCSS,
-        masks_BN=torch.from_numpy(masks_BN).to(device),
-        masked_M=torch.from_numpy(flat).to(device),
-        image_M=torch.from_numpy(flat // masks_BN.shape[1]).to(device),
-        well_B=batch.well_B.to(device),
+        masks_BN=send(masks_BN, device),
+        masked_M=send(flat, device),
+        image_M=send(flat // masks_BN.shape[1], device),
+        well_B=send(batch.well_B, device),
         crops_LBCHW=made.local_LBCss if len(made.local_LBCss) else None,
     )
