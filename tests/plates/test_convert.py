@@ -145,8 +145,8 @@ def test_a_folder_with_other_files_is_refused(make_plate: MakePlate, tmp_path: P
 def test_a_site_that_does_not_read_back_stops_the_conversion(
     make_plate: MakePlate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def flip(spec, channels):  # type: ignore[no-untyped-def]
-        image = read_shard(spec, channels)
+    def flip(spec, channels, out):  # type: ignore[no-untyped-def]
+        image = read_shard(spec, channels, out)
         image[0, 0, 0] ^= 1
         return image
 

@@ -124,7 +124,7 @@ def _omero_channels(channels: Sequence[Channel], windows: Mapping[str, tuple[flo
                 "label": channel.name,
                 "color": colour,
                 "active": channel.group != "brightfield" or not coloured,
-                "window": {"min": 0.0, "max": 65535.0, "start": low, "end": high},
+                "window": {"min": 0.0, "max": 65535.0, "start": round(low, 1), "end": round(high, 1)},
             }
         )
     return shown
