@@ -350,8 +350,8 @@ def report(batch: Batch, device: torch.device, rounds: int) -> list[str]:
     )
     lines = [
         f"Machine: {platform.machine()} {platform.system()}, {where}; {', '.join(f'{n} {version(n)}' for n in names)}.",
-        f"Load of the machine: {load:.1f} before, {_load():.1f} after. {len(batch)} x {CHANNELS} x {SIZE} x {SIZE} float32 "
-        f"from uint16 sites of {SIDE} px; median of {rounds} turns (range), in ms.",
+        f"Load of the machine: {load:.1f} before, {_load():.1f} after. {len(batch)} x {CHANNELS} x {SIZE} x {SIZE} "
+        f"float32 from uint16 sites of {SIDE} px; median of {rounds} turns (range), in ms.",
         "",
         "| | geometry | to ours | whole chain | to ours | peak memory / output |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -374,7 +374,7 @@ def report(batch: Batch, device: torch.device, rounds: int) -> list[str]:
         lines += [
             "",
             f"{part.capitalize()}: {fastest / best[part]:.1f} x as fast as the fastest exact peer; "
-            f"{best[part] / limit:.1f} x the limit of {limit * 1e3:.1f} ms (bytes in once and out once, at copy speed).",
+            f"{best[part] / limit:.1f} x the limit of {limit * 1e3:.1f} ms (bytes once in, once out, at copy speed).",
         ]
     return lines
 

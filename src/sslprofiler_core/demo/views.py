@@ -59,7 +59,7 @@ def training_views(plates: Sequence[Plate], model: LoadedModel, count: int) -> S
         names=model.channels,
         first=[scaled(row) for row in rows],
         second=[scaled(int(batch.partner_B[row])) for row in rows],
-        v1=[views.v1_BCHW[row].numpy() for row in rows],
-        v2=[views.v2_BCHW[row].numpy() for row in rows],
+        v1=[views.v1_BCHW[row].float().numpy() for row in rows],
+        v2=[views.v2_BCHW[row].float().numpy() for row in rows],
         masks=[views.masks_BN[row].reshape(side, side).numpy().repeat(patch, 0).repeat(patch, 1) for row in rows],
     )

@@ -24,6 +24,8 @@ def step_views(batch: PairBatch, recipe: Recipe, step: int, device: torch.device
         recipe,
         step,
         names=[*batch.names, *(batch.names[other] for other in partner)],
+        # The first layer would round them anyway.
+        dtype=torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32,
     )
     masks_BN = made.drawn.masks_BN
     flat = np.flatnonzero(masks_BN)
