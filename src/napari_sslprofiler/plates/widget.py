@@ -20,13 +20,13 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_sslprofiler import style
 from napari_sslprofiler.background import Report, Task
+from napari_sslprofiler.plates.gap_list import GapList
 from napari_sslprofiler.plates.legend import Legend
 from napari_sslprofiler.plates.opening import measure_contrast, open_screen, with_contrast
 from napari_sslprofiler.plates.plate_map import PlateMap
@@ -131,12 +131,7 @@ class PlatesWidget(QWidget):
         about.addSpacing(style.GAP)
         about.addLayout(self.facts, 1)
 
-        self.gaps_button = QToolButton()
-        self.gaps_button.setCheckable(True)
-        self.gaps_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-        self.gaps_button.toggled.connect(self._show_gaps)
-        self.gaps = style.hint()
-        self.gaps.hide()
+        self.gaps = GapList()
 
         body = QVBoxLayout()
         body.setContentsMargins(0, 0, 0, 0)
@@ -148,7 +143,6 @@ class PlatesWidget(QWidget):
         body.addWidget(style.rule())
         body.addWidget(self.well_title)
         body.addLayout(about)
-        body.addWidget(self.gaps_button)
         body.addWidget(self.gaps)
         body.addStretch(1)
         self._body = QWidget()
@@ -308,7 +302,7 @@ class PlatesWidget(QWidget):
         self.colour_box.setCurrentIndex(max(0, self.colour_box.findData(wanted)))
         self.colour_box.blockSignals(False)
         self._recolour()
-        self._list_gaps(plate)
+        self.gaps.show_gaps(plate)
         self._measure(plate)
         wells = plate.wells
         if wells:
@@ -323,19 +317,6 @@ class PlatesWidget(QWidget):
         self.map.set_wells(found.colours, found.tooltips, marks=set(broken_wells(plate)))
         self.map.current = self._well
         self.legend.show_entries(found.entries, found.limits)
-
-    def _list_gaps(self, plate: Plate) -> None:
-        count = len(plate.gaps)
-        self.gaps_button.setVisible(count > 0)
-        self.gaps_button.setText("1 gap" if count == 1 else f"{count:,} gaps")
-        self.gaps_button.setChecked(False)
-        lines = [f"{gap.path.name}: {gap.problem}" for gap in plate.gaps[:50]]
-        if count > len(lines):
-            lines.append(f"… and {count - len(lines):,} more: “Copy command” gives the whole list.")
-        self.gaps.setText("\n".join(lines))
-
-    def _show_gaps(self, shown: bool) -> None:
-        self.gaps.setVisible(shown)
 
     def _measure(self, plate: Plate) -> None:
         """Measure the contrast of a plate that is shown for the first time."""
