@@ -23,6 +23,8 @@ _WIDTH, _HEIGHT, _BITS, _SAMPLES, _PLANAR, _SAMPLE_FORMAT = 256, 257, 258, 277, 
 _PNG = b"\x89PNG\r\n\x1a\n"
 # More pages than any site has channels, z planes and time points: a chain that runs in a circle ends here.
 _MAX_PAGES = 10_000
+# No common compression packs pixels more tightly: LZW reaches 1 to 1,365 bytes, Deflate 1 to 1,032.
+_MOST_PACKED = 10_000
 _EXTENTS = ((273, 279), (324, 325))  # strips, tiles: offsets and byte counts
 _KINDS = {1: "uint", 2: "int", 3: "float"}
 
@@ -131,8 +133,14 @@ class _Directory:
             raise HeaderError(f"not an image: TIFF tag {code} is missing")
         return default
 
-    def header(self) -> Header:
+    def samples(self) -> int:
         samples = self.one(_SAMPLES, 1)
+        if samples < 1:
+            raise HeaderError("not an image: it has no samples")
+        return samples
+
+    def header(self) -> Header:
+        samples = self.samples()
         shape = (self.one(_HEIGHT), self.one(_WIDTH), *((samples,) if samples != 1 else ()))
         kind = _KINDS.get(self.one(_SAMPLE_FORMAT, 1), "unknown")
         return Header(shape, f"{kind}{self.one(_BITS, 1)}")
@@ -144,6 +152,9 @@ class _Directory:
                 end = max(offset + count for offset, count in zip(offsets, counts, strict=False))
                 if end > self.size:
                     raise HeaderError(f"truncated: {self.size:,} bytes, but its pixels reach to byte {end:,}")
+                pixels = self.one(_HEIGHT) * self.one(_WIDTH)
+                if pixels > _MOST_PACKED * self.size:
+                    raise HeaderError(f"broken: {self.size:,} bytes cannot hold the {pixels:,} pixels that it claims")
                 return
         raise HeaderError("not an image: it holds no pixels")
 
@@ -256,7 +267,7 @@ def read_pages(path: Path) -> Pages:
     try:
         with path.open("rb", buffering=0) as file:
             directory = _Directory(file)
-            return Pages(directory.one(_SAMPLES, 1), directory.one(_PLANAR, 1) == 2)
+            return Pages(directory.samples(), directory.one(_PLANAR, 1) == 2)
     except OSError as error:
         raise HeaderError(f"cannot be opened: {error.strerror or error}") from error
 

@@ -24,7 +24,15 @@ _LOCAL = local()
 _MAX_KEPT = 64 * 2**20
 _PNG = b"\x89PNG"
 # What libtiff and libpng raise for a broken file, by way of imagecodecs.
-_BROKEN = (imagecodecs.TiffError, imagecodecs.PngError, ValueError, IndexError, RuntimeError, NotImplementedError)
+_BROKEN = (
+    imagecodecs.TiffError,
+    imagecodecs.PngError,
+    ValueError,
+    IndexError,
+    RuntimeError,
+    NotImplementedError,
+    MemoryError,  # for pixels that a broken header claims
+)
 
 
 def read_file_planes(
