@@ -104,7 +104,7 @@ class MapCanvas:
         self._canvas.update()
 
     def grab(self) -> NDArray[np.uint8]:
-        """What is on show, (H, W, 4) uint8."""
+        """What is on show, (H, W, 3) uint8."""
         picture: Any = self._canvas.render(alpha=False)
         return np.asarray(picture, np.uint8)
 

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 # A column of numbers with at most so many different ones is a list of categories: doses, replicates.
 FEW = 12
 
+# Computed columns as people read them.
+TITLES = {
+    "Metadata_Cluster": "Clusters (k-means)",
+    "Metadata_NearestDistance": "Distance to the nearest neighbour",
+    "Metadata_LabelAgreement": "Agreement of neighbours' labels",
+    "Metadata_ControlDistance": "Distance to the plate's controls",
+    "Metadata_QueryDistance": "Distance to the current row",
+}
+
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -60,6 +69,11 @@ class Column:
         wanted = text.casefold()
         hits = np.fromiter((wanted in name.casefold() for name in self.names), bool, len(self.names))
         return np.append(hits, False)[self.codes]
+
+
+def title_of(name: str) -> str:
+    """A column's name as people read it."""
+    return TITLES.get(name) or name.removeprefix("Metadata_").replace("_", " ")
 
 
 def read_column(name: str, series: Any) -> Column:

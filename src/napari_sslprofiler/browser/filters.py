@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Column
+from .columns import Column, title_of
 
 Mask = NDArray[np.bool_]
 
@@ -89,14 +89,10 @@ class Filters:
 
     def words(self) -> list[str]:
         """What is filtered, a few words each."""
-        words = [f"{_plain(name)}: {len(names):,} hidden" for name, names in sorted(self.hidden.items())]
-        words += [f"{_plain(name)}: {low:.3g} to {high:.3g}" for name, (low, high) in sorted(self.ranges.items())]
+        words = [f"{title_of(name)}: {len(names):,} hidden" for name, names in sorted(self.hidden.items())]
+        words += [f"{title_of(name)}: {low:.3g} to {high:.3g}" for name, (low, high) in sorted(self.ranges.items())]
         if self.isolated is not None:
             words.append(f"{int(self.isolated.sum()):,} isolated")
         if self.search_hides and self.search:
             words.append(f"“{self.search}”")
         return words
-
-
-def _plain(column: str) -> str:
-    return column.removeprefix("Metadata_")

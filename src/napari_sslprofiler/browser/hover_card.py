@@ -9,6 +9,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QWidget
 
+from .columns import title_of
 from .state import BrowserState
 
 _SIDE = 112  # of a thumbnail, pixels
@@ -44,7 +45,7 @@ def card_lines(state: BrowserState, row: int) -> list[tuple[str, str]]:
             text = f"{value:.4g}" if isinstance(value, float) else str(value)
         if len(text) > _LONGEST:
             text = text[: _LONGEST - 1] + "…"
-        lines.append((name.removeprefix("Metadata_").replace("_", " "), text))
+        lines.append((title_of(name), text))
         if len(lines) == _LINES:
             break
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from napari_sslprofiler.background import Latest, Report, Task
 from napari_sslprofiler.child_process import run_child
 
 from .colouring import colour_column, first_column
-from .columns import ColumnStore
+from .columns import ColumnStore, title_of
 from .saved import SUFFIX, SavedState, apply_state, read_state
 from .state import BrowserState, TableView, open_table
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 # Up to so many rows a map is made without asking: some minutes at most.
 MAP_AT_ONCE = 60_000
 
-# Computed columns: what a person reads, and the recipe that a saved state keeps.
-COMPUTED: dict[str, tuple[str, dict[str, Any]]] = {
-    "Metadata_Cluster": ("Clusters (k-means)", {"kind": "clusters", "clusters": 12}),
-    "Metadata_NearestDistance": ("Distance to the nearest neighbour", {"kind": "nearest"}),
-    "Metadata_LabelAgreement": ("Agreement of neighbours' labels", {"kind": "agreement"}),
-    "Metadata_ControlDistance": ("Distance to the plate's controls", {"kind": "controls"}),
-    "Metadata_QueryDistance": ("Distance to the current row", {"kind": "distance"}),
+# Computed columns and the recipes that saved states keep.
+COMPUTED: dict[str, dict[str, Any]] = {
+    "Metadata_Cluster": {"kind": "clusters", "clusters": 12},
+    "Metadata_NearestDistance": {"kind": "nearest"},
+    "Metadata_LabelAgreement": {"kind": "agreement"},
+    "Metadata_ControlDistance": {"kind": "controls"},
+    "Metadata_QueryDistance": {"kind": "distance"},
 }
 
 
@@ -86,13 +86,6 @@ def compute(table: TableView, recipe: dict[str, Any], report: Report) -> NDArray
     return table.index().distances_to([int(row) for row in recipe["rows"]])
 
 
-@dataclass
-class _MapWish:
-    table: TableView
-    centred: bool = False
-    asked: bool = field(default=False)
-
-
 class Jobs(QObject):
     """Runs what takes time and puts the results into the state.
 
@@ -124,6 +117,11 @@ class Jobs(QObject):
         """Whether anything is under way."""
         running = any(task is not None and task.running for task in (self._map, self._column))
         return self._opening.busy or running
+
+    @property
+    def laying_out(self) -> bool:
+        """Whether a map is being made."""
+        return self._map is not None and self._map.running
 
     def open(self, path: Path) -> None:
         """Open a table or a saved state; the newest wish wins."""
@@ -181,7 +179,7 @@ class Jobs(QObject):
             return
         if self._column is not None and self._column.running:
             self._column.cancel()
-        words = COMPUTED.get(name, (name, {}))[0]
+        words = title_of(name)
 
         def finish(values: NDArray[np.generic]) -> None:
             self.computing.emit("")

@@ -25,7 +25,7 @@ from napari_sslprofiler import style
 
 from .colour_bar import ColourBar
 from .colouring import Colouring, LegendEntry
-from .columns import natural_key
+from .columns import natural_key, title_of
 from .palette import MATCH
 from .state import BrowserState
 
@@ -111,8 +111,7 @@ class Legend(QWidget):
 
     def _refresh(self, *_: object) -> None:
         colouring = self._state.colouring
-        name = colouring.column.removeprefix("Metadata_").replace("_", " ")
-        title = name or ("Search" if colouring.kind == "search" else "")
+        title = title_of(colouring.column) or ("Search" if colouring.kind == "search" else "")
         self.title.setText(f"<b>{title}</b>")
         self.title.setVisible(bool(title))
         numeric = colouring.kind == "numeric"

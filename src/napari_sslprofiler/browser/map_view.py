@@ -28,6 +28,7 @@ Mode = Literal["auto", "points", "density"]
 
 # With more rows than this in view points overlap, and a density says more.
 DENSE = 60_000
+_TOOLS, _WORDS = 44, 20  # pixels that the map leaves free
 _REACH = 12.0  # pixels from the pointer within which a row is found
 NOTE = "Near means alike; distances between far groups mean little."
 
@@ -148,7 +149,10 @@ class MapView(QWidget):
         positions = self._state.positions
         if positions is not None and self.width() > 1:
             shown = positions[self._state.filter]
-            self.view = Viewport.around(shown, self.width(), self.height())
+            # The tools stand at the left, the words at the bottom.
+            inner = Viewport.around(shown, self.width() - _TOOLS, self.height() - _WORDS)
+            middle = inner.moved(_TOOLS / 2, -_WORDS / 2)
+            self.view = Viewport(middle.x, middle.y, inner.scale, self.width(), self.height())
             self._fit_scale = self.view.scale
 
     def centre_on_current(self) -> None:
@@ -362,7 +366,7 @@ class MapView(QWidget):
         self.overlay.update()
 
     def grab_map(self) -> NDArray[np.uint8]:
-        """The points as drawn, (H, W, 4) uint8, without what lies over them."""
+        """The points as drawn, (H, W, 3) uint8, without what lies over them."""
         return self._canvas.grab()
 
 

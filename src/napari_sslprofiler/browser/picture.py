@@ -13,6 +13,7 @@ from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QLinearGradient, QP
 from sslprofiler_core.errors import UserError
 
 from .colouring import highlighted
+from .columns import title_of
 from .density import BRIGHT, CELL, FAINT, HIDDEN, count_seen, density_picture, looks_of
 from .map_view import NOTE
 from .palette import hex_of, ramp
@@ -187,7 +188,7 @@ def _paint_legend(painter: QPainter, state: BrowserState, area: QRectF) -> None:
     colouring = state.colouring
     painter.setPen(_INK)
     painter.setFont(_font(17, bold=True))
-    title = colouring.column.removeprefix("Metadata_").replace("_", " ") or ("Search" if colouring.entries else "")
+    title = title_of(colouring.column) or ("Search" if colouring.entries else "")
     painter.drawText(QRectF(area.left(), area.top(), area.width(), 26), _LEFT, title)
     top = area.top() + 36
     if colouring.kind == "numeric":

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_sslprofiler import style
 
+from .columns import title_of
 from .jobs import COMPUTED
 from .state import BrowserState
 
@@ -101,11 +102,11 @@ class TopBar(QWidget):
         names = [name for name in state.column_names if name not in COMPUTED]
         for name in names:
             if name == colouring.column or (table is not None and _says_something(state, name)):
-                self.colour.addItem(name.removeprefix("Metadata_").replace("_", " "), name)
+                self.colour.addItem(title_of(name), name)
         if table is not None:
             self.colour.insertSeparator(self.colour.count())
-            for name, (title, _recipe) in COMPUTED.items():
-                self.colour.addItem(title, name)
+            for name in COMPUTED:
+                self.colour.addItem(title_of(name), name)
             self.colour.insertSeparator(self.colour.count())
             self.colour.addItem(_ONE_COLOUR, "")
             self.colour.addItem(_WHAT_IS_FOUND, _WHAT_IS_FOUND)
@@ -159,8 +160,7 @@ class TopBar(QWidget):
             (roles.label, self._state.colouring.column, roles.plate, roles.well, roles.cell_line)
         ):
             if name:
-                words = name.removeprefix("Metadata_").replace("_", " ")
-                self.same_menu.addAction(words, partial(self._select_same, name))
+                self.same_menu.addAction(title_of(name), partial(self._select_same, name))
 
     def _select_same(self, name: str) -> None:
         column, row = self._state.column(name), self._state.current
@@ -176,7 +176,9 @@ class TopBar(QWidget):
 
 def _menu_button(words: str) -> QToolButton:
     button = QToolButton()
-    button.setText(words)
+    # An arrow of our own: napari's style puts Qt's over the last letter.
+    button.setText(f"{words} ▾")
+    button.setStyleSheet("QToolButton::menu-indicator { image: none; width: 0; } QToolButton { padding: 2px 6px; }")
     button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
     button.setMenu(QMenu(button))
     return button

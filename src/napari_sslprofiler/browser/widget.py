@@ -252,7 +252,7 @@ class BrowserWidget(QWidget):
 
     def compute(self, name: str) -> None:
         """Compute a column and colour by it."""
-        recipe = dict(COMPUTED[name][1])
+        recipe = dict(COMPUTED[name])
         if recipe["kind"] == "distance":
             if self.state.current is None:
                 self.banner.say("Click a point first: distances are measured from the current row.")
@@ -283,7 +283,9 @@ class BrowserWidget(QWidget):
             words = _WELCOME
         elif self.state.positions is None:
             words = f"{len(table):,} {table.unit}s have no map yet."
-            if len(table) > MAP_AT_ONCE:
+            if self.jobs.laying_out:
+                words = f"Laying out {len(table):,} {table.unit}s …"
+            elif len(table) > MAP_AT_ONCE:
                 words += "\n\nMap > Profiles as they are lays it out; that takes a while."
         self.map.say(words)
 
