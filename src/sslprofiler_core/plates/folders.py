@@ -56,13 +56,11 @@ def find_plate_folders(paths: Sequence[Path | str], layout: str | None = None) -
             continue
         seen: list[str] = []
         for listing, found in _walk(path, layouts, visited):
-            seen += listing.files[: 3 - len(seen)]
+            seen += map(_printable, listing.files[: 3 - len(seen)])
             plates += found
             if not found and (images := _images(listing)):
-                problem = (
-                    f"{len(images)} images, none named like {_examples(layouts)} (the first: {images[0]}): not used"
-                )
-                strangers.append(Gap(listing.folder, problem))
+                problem = f"{len(images)} images, none named like {_examples(layouts)}"
+                strangers.append(Gap(listing.folder, f"{problem} (the first: {_printable(images[0])}): not used"))
         if not any(plate.root.resolve().is_relative_to(path.resolve()) for plate in plates):
             raise UserError(_nothing_found(path, seen, layouts))
     _refuse_twins(plates)
@@ -130,6 +128,10 @@ def _nothing_found(path: Path, seen: Sequence[str], layouts: Sequence[Layout]) -
         f"No images found in {path}: expected names like {_examples(layouts)}, found {', '.join(seen)}. "
         "Give a plate's folder, or a pattern such as '{plate}/{well}_{site}_{channel}.tif'."
     )
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else repr(name)
 
 
 def _refuse_twins(plates: Sequence[PlateFolder]) -> None:
