@@ -36,10 +36,13 @@ class ThumbnailStore(QObject):
         frozenset of rows whose picture, or the reason for having none, has come.
     changed
         Everything is to be asked for again: other channels, other plates, another contrast.
+    unmeasured
+        A plate whose contrast is not known: its pictures are drawn in their own, until `set_contrast`.
     """
 
     arrived = Signal(object)
     changed = Signal()
+    unmeasured = Signal(object)
     _landed = Signal()
 
     def __init__(
@@ -54,16 +57,18 @@ class ThumbnailStore(QObject):
         """``find`` gives a row's images; it is called in threads."""
         super().__init__(parent)
         self._find, self._cache, self._memory, self._threads = find, cache, memory, threads
-        self._scale: Scale = {}
+        self._scale: dict[str, Mapping[str, tuple[float, float]]] = {}
+        self._told: set[str] = set()
         self._choice = Choice()
         self._images: OrderedDict[int, QImage] = OrderedDict()
+        self._plates: dict[int, str] = {}
         self._bytes = 0
         self._missing: dict[int, Missing] = {}
         self._lock = threading.Lock()
         self._wanted: dict[str, deque[int]] = {}
         self._busy: set[int] = set()
         self._running = 0
-        self._results: list[tuple[int, int, QImage | Missing]] = []
+        self._results: list[tuple[int, int, str, QImage | Missing]] = []
         self._generation = 0
         self._landed.connect(self._collect, Qt.ConnectionType.QueuedConnection)
 
@@ -80,10 +85,22 @@ class ThumbnailStore(QObject):
             self._choice = choice
             self._restart()
 
-    def set_source(self, find: Find, scale: Scale) -> None:
-        """Other images, or another contrast."""
-        self._find, self._scale = find, scale
+    def set_source(self, find: Find) -> None:
+        """Other rows, or other images of them."""
+        self._find = find
         self._restart()
+
+    def set_contrast(self, scale: Scale) -> None:
+        """Plate -> channel -> (low, high), besides what is known; pictures of these plates are made anew."""
+        fresh = {plate: limits for plate, limits in scale.items() if limits and self._scale.get(plate) != limits}
+        if not fresh:
+            return
+        self._scale = {**self._scale, **fresh}
+        for row in [row for row, plate in self._plates.items() if plate in fresh]:
+            image = self._images.pop(row, None)
+            self._bytes -= image.sizeInBytes() if image is not None else 0
+            del self._plates[row]
+        self.changed.emit()
 
     def _restart(self) -> None:
         with self._lock:
@@ -91,7 +108,9 @@ class ThumbnailStore(QObject):
             self._wanted.clear()
             self._busy.clear()
         self._images.clear()
+        self._plates.clear()
         self._missing.clear()
+        self._told.clear()
         self._bytes = 0
         self.changed.emit()
 
@@ -157,44 +176,57 @@ class ThumbnailStore(QObject):
     def _work(self) -> None:
         while (task := self._next()) is not None:
             row, generation = task
-            result = self._make(row)
+            scale = self._scale
+            plate, result = self._make(row, scale)
             with self._lock:
                 if generation != self._generation:
                     continue
-                self._results.append((row, generation, result))
+                if scale.get(plate) != self._scale.get(plate):
+                    self._busy.discard(row)  # drawn in a contrast of before: whoever sees it asks again
+                    continue
+                self._results.append((row, generation, plate, result))
                 first = len(self._results) == 1
             if first:
                 with suppress(RuntimeError):  # the window has gone
                     self._landed.emit()
 
-    def _make(self, row: int) -> QImage | Missing:
+    def _make(self, row: int, scale: Scale) -> tuple[str, QImage | Missing]:
         try:
             pictured = self._find(row)
             if isinstance(pictured, Missing):
-                return pictured
-            picture = picture_of(pictured, self._choice, self._scale, self._cache)
+                return "", pictured
+            picture = picture_of(pictured, self._choice, scale, self._cache)
         except Exception as error:
-            return Missing("cannot be read", sentence(error))
+            return "", Missing("cannot be read", sentence(error))
+        name = pictured.plate.name
         if isinstance(picture, Missing):
-            return picture
+            return name, picture
+        if name not in scale and name not in self._told:
+            self._told.add(name)
+            with suppress(RuntimeError):
+                self.unmeasured.emit(pictured.plate)
         height, width, _ = picture.shape
         image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-        return image.convertToFormat(QImage.Format.Format_RGB32)  # its own pixels, in the form that paints fastest
+        return name, image.convertToFormat(
+            QImage.Format.Format_RGB32
+        )  # its own pixels, in the form that paints fastest
 
     def _collect(self) -> None:
         """On the GUI thread: take what has come."""
         with self._lock:
             results, self._results = self._results, []
             results = [r for r in results if r[1] == self._generation]
-            self._busy.difference_update(row for row, _, _ in results)
-        for row, _, result in results:
+            self._busy.difference_update(row for row, *_ in results)
+        for row, _, plate, result in results:
             if isinstance(result, Missing):
                 self._missing[row] = result
             else:
                 self._images[row] = result
+                self._plates[row] = plate
                 self._bytes += result.sizeInBytes()
         while self._bytes > self._memory and len(self._images) > 1:
-            _, oldest = self._images.popitem(last=False)
+            row, oldest = self._images.popitem(last=False)
+            self._plates.pop(row, None)
             self._bytes -= oldest.sizeInBytes()
         if results:
-            self.arrived.emit(frozenset(row for row, _, _ in results))
+            self.arrived.emit(frozenset(row for row, *_ in results))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from sslprofiler_core.plates import well_name, well_position
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_sslprofiler.state import Screen
+    from sslprofiler_core.exploring import TableView
     from sslprofiler_core.plates import Plate, Site
+
+    from .images import Images
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,54 +28,19 @@ class Missing:
     reason: str
 
 
-class SiteFinder:
-    """Finds the sites of (plate, well, site) in the open plates. A plate is indexed when it is first asked for."""
-
-    def __init__(self, screen: Screen | None) -> None:
-        self._plates: dict[str, Plate] = {plate.name: plate for plate in screen.plates} if screen else {}
-        self._wells: dict[str, dict[str, tuple[Site, ...]]] = {}
-
-    def find(self, plate: Any, well: Any, site: Any = None) -> Pictured | Missing:
-        """The images of a row.
-
-        Parameters
-        ----------
-        plate, well
-            As in ``Metadata_Plate`` and ``Metadata_Well``; the well in any usual spelling.
-        site
-            As in ``Metadata_Site``; None or NaN for a row that is a whole well.
-        """
-        name = str(plate)
-        if not self._plates:
-            return Missing("no plates open", "No plates are open. Open their images in the Plates widget.")
-        own = self._plates.get(name)
-        if own is None:
-            return Missing("plate not open", f"Plate {name} is not open. Open its images in the Plates widget.")
-        place = well_position(str(well))
-        spelled = well_name(*place) if place else str(well)
-        sites = self._index(own).get(spelled, ())
-        if not sites:
-            return Missing("no images", f"Plate {name} has no complete site in well {spelled}.")
-        if site is None or site != site:  # NaN differs from itself
-            return Pictured(own, sites)
-        number = _number(site)
-        one = next((s for s in sites if s.site == number), None)
-        if one is None:
-            return Missing("no images", f"Well {spelled} of plate {name} has no complete site {site}.")
-        return Pictured(own, (one,))
-
-    def _index(self, plate: Plate) -> dict[str, tuple[Site, ...]]:
-        if plate.name not in self._wells:
-            wells: dict[str, list[Site]] = {}
-            for site in plate.sites:
-                place = well_position(site.well)
-                wells.setdefault(well_name(*place) if place else site.well, []).append(site)
-            self._wells[plate.name] = {well: tuple(sites) for well, sites in wells.items()}
-        return self._wells[plate.name]
-
-
-def _number(site: Any) -> Any:
-    try:
-        return int(site)
-    except (TypeError, ValueError):
-        return site
+def find_images(images: Images, table: TableView, row: int) -> Pictured | Missing:
+    """The images of a row. Opens its plate when that is first looked at: call it in a thread."""
+    found = images.sites(row)
+    if found is not None:
+        return Pictured(*found)
+    name = table.row_name(row)
+    if table.roles.plate is None or table.roles.well is None:
+        return Missing("no plate and well", "The table has no columns of plates and wells, so no images can be found.")
+    if not images.known:
+        return Missing("no images", f"{name}: no images are at hand. Open > Where are the images? finds them.")
+    plate = str(table.metadata[table.roles.plate].iloc[row])
+    if plate not in images.folders:
+        return Missing("plate not found", f"{name}: the images of plate {plate} are not at hand.")
+    if images.plate(plate) is None:
+        return Missing("plate not readable", f"{name}: {images.folders[plate]} has no images of plate {plate}.")
+    return Missing("no images", f"{name}: the plate has no complete site there.")

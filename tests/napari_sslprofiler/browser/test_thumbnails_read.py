@@ -7,15 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from napari_sslprofiler.browser.images import Images
 from napari_sslprofiler.browser.thumbnails_cache import DiskCache
 from napari_sslprofiler.browser.thumbnails_paint import channel_colours, compose
 from napari_sslprofiler.browser.thumbnails_read import Choice, picture_of, read_planes, read_small
-from napari_sslprofiler.browser.thumbnails_sites import Missing, Pictured, SiteFinder
-from napari_sslprofiler.state import Screen
+from napari_sslprofiler.browser.thumbnails_sites import Missing, Pictured, find_images
 from sslprofiler_core.errors import UserError
+from sslprofiler_core.exploring import TableView, open_table
 from sslprofiler_core.plates import Plate, open_plates, read_site
+from sslprofiler_core.profiling import write_wells
 
 
 @pytest.fixture
@@ -23,49 +26,33 @@ def plates(simulated: Path) -> list[Plate]:
     return open_plates([simulated / "images"])
 
 
-def finder_of(plates: list[Plate]) -> SiteFinder:
-    return SiteFinder(Screen(tuple(plates), ()))
+def table_of(folder: Path, frame: pd.DataFrame) -> TableView:
+    return open_table(write_wells(folder / "wells.parquet", frame, np.ones((len(frame), 2)), {}))
 
 
-def test_rows_find_their_sites_in_any_spelling(plates: list[Plate]) -> None:
-    finder, plate = finder_of(plates), plates[0]
-    well = plate.wells[0]
-    loose = f"{well[0].lower()}{int(well[1:])}"
-    found = finder.find(plate.name, loose)
-    assert isinstance(found, Pictured)
-    assert found.sites == plate.sites_of(well)
-    one = finder.find(plate.name, well, np.float64(2))
-    assert isinstance(one, Pictured)
-    assert [site.site for site in one.sites] == [2]
-    assert finder.find(plate.name, well, np.nan) == found
+def test_rows_find_their_images_or_say_why_not(plates: list[Plate], tmp_path: Path) -> None:
+    name, well = plates[0].name, plates[0].wells[0]
+    frame = pd.DataFrame({"Metadata_Plate": [name, name, "gone", "moved"], "Metadata_Well": [well, "P99", well, well]})
+    table = table_of(tmp_path, frame)
+    images = Images(table)
+    none = find_images(images, table, 0)
+    assert isinstance(none, Missing) and "Where are the images?" in none.reason
+    images.adopt(plates)
+    images.point({"moved": tmp_path / "nowhere"})
+    found = find_images(images, table, 0)
+    assert found == Pictured(plates[0], plates[0].sites_of(well))
+    for row, words in ((1, "no complete site"), (2, "not at hand"), (3, "has no images")):
+        missing = find_images(images, table, row)
+        assert isinstance(missing, Missing)
+        assert words in missing.reason and missing.short
 
 
-@pytest.mark.parametrize(
-    ("key", "reason"),
-    [
-        (("gone", "A01"), "not open"),
-        (("", "P99"), "no complete site in well P99"),
-        (("", "nowhere"), "no complete site in well nowhere"),
-    ],
-)
-def test_rows_without_images_say_why(plates: list[Plate], key: tuple[str, str], reason: str) -> None:
-    found = finder_of(plates).find(key[0] or plates[0].name, key[1])
-    assert isinstance(found, Missing)
-    assert reason in found.reason
-    assert found.short
-
-
-def test_without_plates_it_says_where_to_open_them() -> None:
-    found = SiteFinder(None).find("P", "A01")
-    assert isinstance(found, Missing)
-    assert "Plates widget" in found.reason
-    assert isinstance(SiteFinder(Screen((), ())).find("P", "A01"), Missing)
-
-
-def test_a_site_that_is_not_there(plates: list[Plate]) -> None:
-    found = finder_of(plates).find(plates[0].name, plates[0].wells[0], 77)
-    assert isinstance(found, Missing)
-    assert "77" in found.reason
+def test_tables_without_wells_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"Metadata_Name": ["a"], "x": [1.0]}).to_csv(path, index=False)
+    table = open_table(path)
+    missing = find_images(Images(table), table, 0)
+    assert isinstance(missing, Missing) and "no columns of plates" in missing.reason
 
 
 def test_the_picture_is_the_sites_channels_composed(plates: list[Plate]) -> None:

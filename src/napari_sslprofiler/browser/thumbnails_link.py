@@ -1,0 +1,172 @@
+"""The browser's thumbnails: one store a state, fed with its table's images, their channels and their contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtGui import QImage
+
+from napari_sslprofiler.background import Latest
+from napari_sslprofiler.plates.opening import measure_contrast, with_contrast
+from napari_sslprofiler.state import Screen, session_of
+
+from .gallery_order import text_of
+from .state import BrowserState
+from .thumbnails import ThumbnailStore
+from .thumbnails_cache import DiskCache
+from .thumbnails_paint import ChannelColour, channel_colours
+from .thumbnails_read import Choice
+from .thumbnails_sites import Missing, find_images
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from sslprofiler_core.plates import Plate
+
+    from .images import Images
+
+_Limits = dict[str, tuple[float, float]]
+
+
+class Thumbnails(QObject):
+    """Thumbnails of a state's rows.
+
+    Signals
+    -------
+    channels_changed
+        The channels that can be shown are others.
+
+    Attributes
+    ----------
+    store
+        Where the pictures are.
+    channels
+        Those of the table's plates, as far as they are open.
+    """
+
+    channels_changed = Signal()
+
+    def __init__(self, state: BrowserState, viewer: Viewer, cache: DiskCache | None = None) -> None:
+        super().__init__()
+        self._state = state
+        self._session = session_of(viewer)
+        self.store = ThumbnailStore(cache=cache or DiskCache(), parent=self)
+        self.channels: tuple[ChannelColour, ...] = ()
+        self._captions: dict[int, tuple[str, str]] = {}
+        self._waiting: list[Plate] = []
+        self._describing: Latest[Images, tuple[Images, tuple[ChannelColour, ...]]] = Latest(
+            _describe, self._described, None, self
+        )
+        self._measuring: Latest[Plate, tuple[str, _Limits]] = Latest(_measure, self._measured, self._skip, self)
+        self.store.unmeasured.connect(self._measure_later, Qt.ConnectionType.QueuedConnection)
+        state.events.table.connect(lambda _: self._captions.clear())
+        state.events.images.connect(self._new_images)
+        self._session.events.screen.connect(self._new_screen)
+        state.thumbnail_for = self.thumbnail_for
+        self._new_images(state.images)
+        self._new_screen(self._session.screen)
+
+    def thumbnail_for(self, row: int) -> QImage | None:
+        """The row's picture if it is here; else it is made next."""
+        return self.store.thumbnail_for(row)
+
+    def caption(self, row: int) -> tuple[str, str]:
+        """A row's two lines: what was done to it, and where it is."""
+        found = self._captions.get(row)
+        if found is None:
+            if len(self._captions) > 50_000:
+                self._captions.clear()
+            found = self._captions[row] = caption_of(self._state, row)
+        return found
+
+    def reason(self, row: int) -> tuple[str, str]:
+        """Why a row has no picture: a few words, and a sentence; both "" while it is on its way."""
+        missing = self.store.missing(row)
+        return (missing.short, missing.reason) if missing else ("", "")
+
+    def show(self, channels: Mapping[str, bool] | None = None, whole_well: bool | None = None) -> None:
+        """Show these channels, and wells as one site or as all."""
+        choice = self.store.choice
+        names = choice.channels if channels is None else tuple(name for name, on in channels.items() if on)
+        self.store.choice = Choice(names, choice.whole_well if whole_well is None else whole_well)
+
+    def _new_images(self, images: Images | None) -> None:
+        table = self._state.table
+        if images is None or table is None:
+            self.store.set_source(lambda row: Missing("no table", "No table is open."))
+            return
+        self.store.set_source(lambda row: find_images(images, table, row))
+        self._describing.ask(images)
+
+    def _described(self, made: tuple[Images, tuple[ChannelColour, ...]]) -> None:
+        images, channels = made
+        if images is not self._state.images or not channels or channels == self.channels:
+            return
+        self.channels = channels
+        shown = [c.name for c in channels if c.name in self.store.choice.channels]
+        names = shown or [c.name for c in channels if c.fluorescent] or [channels[0].name]
+        self.store.choice = Choice(tuple(names), self.store.choice.whole_well)
+        self.channels_changed.emit()
+
+    # --- Contrast --------------------------------------------------------------------------------------------------
+
+    def _new_screen(self, screen: Screen | None) -> None:
+        if screen is not None:
+            self.store.set_contrast(screen.scale)
+
+    def _measure_later(self, plate: Plate) -> None:
+        self._waiting.append(plate)
+        self._measure_next()
+
+    def _measure_next(self) -> None:
+        if self._waiting and not self._measuring.busy:
+            self._measuring.ask(self._waiting.pop(0))
+
+    def _measured(self, made: tuple[str, _Limits]) -> None:
+        name, limits = made
+        screen = self._session.screen
+        if screen is not None and screen.plate(name) is not None and name not in screen.scale:
+            self._session.screen = with_contrast(screen, name, limits)  # napari's layers then have it too
+        self.store.set_contrast({name: limits})
+        self._measure_next()
+
+    def _skip(self, message: str) -> None:
+        self._measure_next()
+
+
+def caption_of(state: BrowserState, row: int) -> tuple[str, str]:
+    """Two lines that say what a row is: its label (the plate, where there is none), then plate, well and site."""
+    table = state.table
+    if table is None:
+        return "", ""
+    roles, frame = table.roles, table.metadata
+    label = text_of(frame[roles.label].iloc[row]) if roles.label else ""
+    words = [text_of(frame[name].iloc[row]) for name in (roles.plate, roles.well) if name]
+    if roles.site:
+        words.append(f"s{text_of(frame[roles.site].iloc[row])}")
+    where = "  ".join(word for word in words if word) or f"row {row + 1:,}"
+    return label or "–", where
+
+
+def _describe(images: Images) -> tuple[Images, tuple[ChannelColour, ...]]:
+    for name in sorted(images.folders):
+        if name in images.names() and (plate := images.plate(name)) is not None:
+            return images, channel_colours(plate)
+    return images, ()
+
+
+def _measure(plate: Plate) -> tuple[str, _Limits]:
+    return plate.name, measure_contrast(plate, lambda done, total: None)
+
+
+_all: WeakKeyDictionary[Any, Thumbnails] = WeakKeyDictionary()
+
+
+def thumbnails_of(state: BrowserState, viewer: Viewer) -> Thumbnails:
+    """The state's thumbnails, made when first asked for."""
+    if state not in _all:
+        _all[state] = Thumbnails(state, viewer)
+    return _all[state]
