@@ -136,6 +136,11 @@ class ColumnStore:
             self._ready[name] = read_column(name, self.values(name))
         return self._ready[name]
 
+    def tells(self, name: str) -> bool:
+        """Whether a column tells rows apart; True as well for one that is not made ready yet."""
+        column = self._ready.get(name)
+        return column is None or column.kind == "numeric" or len(column.names) > 1
+
     def put(self, name: str, values: NDArray[Any]) -> None:
         """Add or replace a computed column."""
         self.computed[name] = values

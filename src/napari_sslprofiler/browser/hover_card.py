@@ -32,6 +32,8 @@ def card_lines(state: BrowserState, row: int) -> list[tuple[str, str]]:
         plain = name.removeprefix("Metadata_").casefold()
         if name in (roles.plate, roles.well, roles.site) or any(plain.startswith(dull) for dull in _DULL):
             continue
+        if not state.columns.tells(name):
+            continue
         others.append(name)
     lines: list[tuple[str, str]] = []
     for name in dict.fromkeys([*first, *others]):

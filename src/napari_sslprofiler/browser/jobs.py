@@ -62,6 +62,13 @@ def prepare(path: Path) -> Opened:
     return Opened(table, columns, found, saved)
 
 
+def _warm(columns: ColumnStore) -> ColumnStore:
+    """Make all columns ready, so that the first search and the first use of each are quick."""
+    for name in columns.names:
+        columns.get(name)
+    return columns
+
+
 def compute(table: TableView, recipe: dict[str, Any], report: Report) -> NDArray[Any]:
     """Compute a column, (N,), by its recipe."""
     from sslprofiler_core.exploring import control_rows
@@ -109,6 +116,7 @@ class Jobs(QObject):
         self._state = state
         self.centred = False
         self._opening: Latest[Path, Opened] = Latest(prepare, self._show, self.problem.emit, self)
+        self._warming: Latest[ColumnStore, ColumnStore] = Latest(_warm, self._warmed, None, self)
         self._map: Task[Any] | None = None
         self._column: Task[Any] | None = None
 
@@ -116,7 +124,7 @@ class Jobs(QObject):
     def busy(self) -> bool:
         """Whether anything is under way."""
         running = any(task is not None and task.running for task in (self._map, self._column))
-        return self._opening.busy or running
+        return self._opening.busy or self._warming.busy or running
 
     @property
     def laying_out(self) -> bool:
@@ -201,6 +209,7 @@ class Jobs(QObject):
     def stop(self) -> None:
         """Stop all: the window closes."""
         self._opening.forget()
+        self._warming.forget()
         for task in (self._map, self._column):
             if task is not None and task.running:
                 task.cancel()
@@ -228,6 +237,11 @@ class Jobs(QObject):
         if opened.saved is not None:
             self._compute_again(opened.saved)
         self.opened.emit(opened)
+        self._warming.ask(state.columns)
+
+    def _warmed(self, columns: ColumnStore) -> None:
+        if columns is self._state.columns:
+            self._state.events.columns.emit(self._state.column_names)
 
     def _place(self, found: Derived) -> None:
         import numpy as np

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     viewer = napari.Viewer(title=f"SSLProfiler: {Path(arguments[0]).name}")
     widget = BrowserWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Browse", area="right")
+    viewer.window.add_dock_widget(widget, name="Browser", area="right")
     widget.open(Path(arguments[0]))
     napari.run()
     return 0

@@ -62,6 +62,7 @@ class MapView(QWidget):
         self._picker: Picker | None = None
         self._mode: Mode = "auto"
         self._fit_scale = 1.0
+        self._at_home = True
         self._looks = np.zeros(0, np.uint8)
         self._codes, self._palette = np.zeros(0, np.uint16), np.zeros((1, 3), np.uint8)
         self._densities: Latest[_DensityRequest, tuple[NDArray[np.uint8], Viewport]] = Latest(
@@ -99,6 +100,7 @@ class MapView(QWidget):
 
     @view.setter
     def view(self, view: Viewport) -> None:
+        self._at_home = False
         self.overlay.view = view
         if self._state.positions is not None:
             self._state.view = (view.x, view.y, view.scale)
@@ -154,6 +156,12 @@ class MapView(QWidget):
             middle = inner.moved(_TOOLS / 2, -_WORDS / 2)
             self.view = Viewport(middle.x, middle.y, inner.scale, self.width(), self.height())
             self._fit_scale = self.view.scale
+            self._at_home = True
+
+    @property
+    def at_home(self) -> bool:
+        """Whether the view is the one that shows all; it then stays so when the window changes."""
+        return self._at_home
 
     def centre_on_current(self) -> None:
         """Put the current row in the middle."""
@@ -340,9 +348,13 @@ class MapView(QWidget):
             self.overlay.view = Viewport(width=self.width(), height=self.height())
             self._look()
         else:
+            home = self._at_home
             grown = self.view.resized(self.width(), self.height())
             self._fit_scale *= grown.scale / self.view.scale
             self.view = grown
+            if home:
+                self.home()
+                self._at_home = True
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""

@@ -29,7 +29,13 @@ _INK, _SOFT = QColor("#1c1f24"), QColor("#6d727c")
 
 
 def save_picture(
-    state: BrowserState, view: Viewport, path: Path, *, size: float = 6.0, dense: bool = False, scale: float = 2.0
+    state: BrowserState,
+    view: Viewport | None,
+    path: Path,
+    *,
+    size: float = 6.0,
+    dense: bool = False,
+    scale: float = 2.0,
 ) -> Path:
     """Write what the map shows as a picture.
 
@@ -38,12 +44,12 @@ def save_picture(
     state
         With a map.
     view
-        What part of it.
+        What part of it; None for all that is shown.
     path
         ``.png`` or ``.svg``. A PNG has 1600 x 900 points of ``scale`` pixels each. An SVG has up to 20,000 rows as
         shapes, more as an image inside.
     size
-        Diameter of points in the view's pixels.
+        Diameter of points on the screen, in pixels; in the picture they are a quarter larger.
     dense
         Draw the density instead of points.
 
@@ -58,10 +64,13 @@ def save_picture(
     if kind not in (".png", ".svg"):
         raise UserError(f"{path.name} is neither .png nor .svg. Choose one of these.")
     room = _room()
-    # The same centre, and at least what the window shows, in the picture's shape.
-    grown = max(view.width / room.width(), view.height / room.height())
-    shown = Viewport(view.x, view.y, view.scale * grown, room.width(), room.height())
-    size = float(np.clip(size / grown, 3.0, 18.0))
+    if view is None:
+        shown = Viewport.around(state.positions[state.filter], room.width(), room.height())
+    else:
+        # The same centre, and at least what the window shows, in the picture's shape.
+        grown = max(view.width / room.width(), view.height / room.height())
+        shown = Viewport(view.x, view.y, view.scale * grown, room.width(), room.height())
+    size = float(np.clip(1.25 * size, 3.0, 18.0))
     if kind == ".png":
         image = QImage(round(WIDTH * scale), round(HEIGHT * scale), QImage.Format.Format_RGB32)
         image.fill(Qt.GlobalColor.white)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sslprofiler_core.exploring.tables import TableView, open_table
 
+from . import saved
 from .colouring import Colouring, LegendEntry, colour_column, colour_matches, colour_plain, first_column
 from .columns import Column, ColumnStore
 from .events import BrowserEvents, MarkedRow
@@ -104,6 +105,11 @@ class BrowserState:
         """Columns of the table, then computed ones."""
         return self._columns.names
 
+    @property
+    def columns(self) -> ColumnStore:
+        """All columns; those that are made ready and those that are not."""
+        return self._columns
+
     def column(self, name: str) -> Column:
         """One column made ready for colours and filters; KeyError for a name that is not there."""
         return self._columns.get(name)
@@ -147,8 +153,7 @@ class BrowserState:
             self._refilter()
         self.events.columns.emit(self.column_names)
         if self._colouring.column == name:
-            label = self._table.label if self._table else None
-            self.colour_by(label or "")
+            self.colour_by((self._table.label if self._table else None) or "")
 
     @property
     def positions(self) -> NDArray[np.float32] | None:
@@ -385,14 +390,9 @@ class BrowserState:
 
     def save(self, path: Path | str) -> Path:
         """Save as a file that a colleague opens; see `saved.save_state`."""
-        from .saved import save_state
-
-        return save_state(self, Path(path))
+        return saved.save_state(self, Path(path))
 
     def restore(self, path: Path | str) -> list[str]:
         """Open a saved state and its table; see `saved.read_state`; returns what `saved.apply_state` does."""
-        from .saved import apply_state, read_state
-
-        saved = read_state(Path(path))
-        table = open_table(saved.table)
-        return apply_state(self, saved, table)
+        content = saved.read_state(Path(path))
+        return saved.apply_state(self, content, open_table(content.table))

@@ -101,7 +101,7 @@ class TopBar(QWidget):
         self.colour.clear()
         names = [name for name in state.column_names if name not in COMPUTED]
         for name in names:
-            if name == colouring.column or (table is not None and _says_something(state, name)):
+            if name == colouring.column or state.columns.tells(name):
                 self.colour.addItem(title_of(name), name)
         if table is not None:
             self.colour.insertSeparator(self.colour.count())
@@ -182,11 +182,3 @@ def _menu_button(words: str) -> QToolButton:
     button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
     button.setMenu(QMenu(button))
     return button
-
-
-def _says_something(state: BrowserState, name: str) -> bool:
-    """A column of one value, or of none, colours nothing; in large tables finding out would take too long."""
-    if len(state) > 100_000:
-        return True
-    column = state.column(name)
-    return column.kind == "numeric" or len(column.names) > 1

@@ -1,4 +1,4 @@
-"""Plugins > SSLProfiler > Browse: a map of a table, where every point leads back to its cells."""
+"""Plugins > SSLProfiler > Browser: a map of a table, where every point leads back to its cells."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class BrowserWidget(QWidget):
         upper.addWidget(self.legend)
         upper.setStretchFactor(0, 1)
         upper.setStretchFactor(1, 0)
-        upper.setSizes([460, 165])
+        upper.setSizes([425, 195])
         upper.setChildrenCollapsible(False)
         self.split = QSplitter(Qt.Orientation.Vertical)
         self.split.addWidget(upper)
@@ -244,7 +244,8 @@ class BrowserWidget(QWidget):
         from .picture import save_picture
 
         try:
-            save_picture(self.state, self.map.view, path, size=self.map.overlay.marks.radius * 2, dense=self.map.dense)
+            view = None if self.map.at_home else self.map.view
+            save_picture(self.state, view, path, size=self.map.overlay.marks.radius * 2, dense=self.map.dense)
         except UserError as error:
             self.banner.say(str(error))
         else:
