@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sslprofiler.site_layers import OTHER_COLOURS, STAIN_COLOURS
+from napari_sslprofiler.site_layers import channel_colours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,15 +19,12 @@ COMPOSITE = ""  # in place of a channel's name
 _GREY = 96.0
 
 
-def channel_colours(plate: Plate) -> dict[str, NDArray[np.float32]]:
-    """Each channel's colour in [0, 1], as its layer has it: the stain's, one of a cycle, or grey for brightfield."""
-    others = iter(OTHER_COLOURS)
+def colours_of(plate: Plate) -> dict[str, NDArray[np.float32]]:
+    """Each channel's colour in [0, 1], as its layer has it; white for brightfield and others without a colour."""
     found: dict[str, NDArray[np.float32]] = {}
-    for channel in plate.channels:
-        code = "#ffffff"
-        if channel.group != "brightfield":
-            code = STAIN_COLOURS.get(channel.name.lower()) or next(others, "#ffffff")
-        found[channel.name] = np.array([int(code[i : i + 2], 16) / 255.0 for i in (1, 3, 5)], np.float32)
+    for channel, code in zip(plate.channels, channel_colours(plate.channels), strict=True):
+        digits = code if code.startswith("#") else "#ffffff"
+        found[channel.name] = np.array([int(digits[i : i + 2], 16) / 255.0 for i in (1, 3, 5)], np.float32)
     return found
 
 

@@ -48,8 +48,8 @@ class Sites:
 def render(request: Request, sites: Sites) -> Preview:
     """Make what training makes of two sites at a (seed, step, sample).
 
-    At the recipe's size the views are ``pair_views``' own, bit for bit; at another, the same parameters and masks are
-    rendered by the function that it calls.
+    At the recipe's size the views are ``pair_views``' own in the recipe's precision, bit for bit; at another, the same
+    parameters and masks are rendered by the function that it calls.
 
     Raises
     ------
@@ -93,8 +93,11 @@ def _views(request: Request, first: Tensor, second: Tensor, scales_1C2: Tensor) 
     recipe, augment = request.recipe, request.recipe.augment
     samples, names = [request.sample], [_name(request.first), _name(request.second)]
     if request.size == augment.size:
-        made = pair_views([first], [second], scales_1C2, scales_1C2, recipe, request.step, samples, names)
-        return made.drawn, torch.cat([made.v1_BCSS, made.v2_BCSS]), made.local_LBCss[:, 0]
+        # As training takes them: what bf16 rounds is seen rounded.
+        dtype = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
+        made = pair_views([first], [second], scales_1C2, scales_1C2, recipe, request.step, samples, names, dtype=dtype)
+        views = torch.cat([made.v1_BCSS, made.v2_BCSS]).float()
+        return made.drawn, views, made.local_LBCss[:, 0].float()
     if not augment.local_aggregation:
         second = first
     drawn = draw_pairs(recipe, request.step, samples, [first.shape[1:]], [second.shape[1:]], len(first))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import threading
 import traceback
 from typing import IO, Any
 
@@ -49,6 +50,7 @@ def main() -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
     sites = Sites()
     send(out, ("ready", os.getpid()))
+    threading.Thread(target=_warm, daemon=True).start()
     while True:
         try:
             request = receive(requests)
@@ -63,6 +65,15 @@ def main() -> None:
         except Exception:
             answer = ("broken", traceback.format_exc())
         send(out, answer)
+
+
+def _warm() -> None:
+    """Load what the first noisy view would wait for: the compiled loop of the noise."""
+    import torch
+
+    from sslprofiler_core.augment import microscope_noise
+
+    microscope_noise(torch.zeros(1, 1, 2, 2), keys_B=[0])
 
 
 if __name__ == "__main__":

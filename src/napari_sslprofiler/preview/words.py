@@ -27,26 +27,33 @@ def drawn_rows(preview: Preview) -> list[Row]:
     recipe = preview.request.recipe.augment
     views = ((preview.v1, preview.shapes[0]), (preview.v2, preview.shapes[1]))
     rows = [
-        Row("Crop", *(crop_words(drawn, shape) for drawn, shape in views)),
+        Row("Crop", *(part_words(drawn, shape) for drawn, shape in views)),
+        Row("Crop's size", *(crop_words(drawn) for drawn, _ in views)),
         Row("Flipped", *(flip_words(drawn) for drawn, _ in views)),
     ]
     if recipe.kind == "paper":
-        rows.insert(1, Row("Turned", *(angle_words(drawn) for drawn, _ in views)))
+        rows.insert(2, Row("Turned", *(angle_words(drawn) for drawn, _ in views)))
         rows.append(Row("Elastic", *(elastic_words(drawn, recipe) for drawn, _ in views)))
         rows.append(Row("Noise", *("yes" if drawn.noise_B[0] else "no" for drawn, _ in views)))
     else:
         rows.append(Row("Blur", *(_blur_words(drawn) for drawn, _ in views)))
         rows.append(Row("Solarised", *("yes" if drawn.solarise_B[0] else "no" for drawn, _ in views)))
+    rows.append(Row("<i>Brightness ×, contrast ×</i>", "", ""))
     for place, name in enumerate(preview.request.names):
         rows.append(Row(name, *(factor_words(drawn, place) for drawn, _ in views)))
     return rows
 
 
-def crop_words(drawn: Drawn, shape: tuple[int, int]) -> str:
-    """Part of the site, and the crop's width and height in site pixels."""
+def part_words(drawn: Drawn, shape: tuple[int, int]) -> str:
+    """The crop's part of the site."""
     _, _, height, width = drawn.box_B4[0]
-    part = height * width / (shape[0] * shape[1])
-    return f"{100 * part:.0f} % of the site, {width:.0f} × {height:.0f} px"
+    return f"{100 * height * width / (shape[0] * shape[1]):.0f} % of the site"
+
+
+def crop_words(drawn: Drawn) -> str:
+    """The crop's width and height in site pixels."""
+    _, _, height, width = drawn.box_B4[0]
+    return f"{width:.0f} × {height:.0f} px"
 
 
 def angle_words(drawn: Drawn) -> str:
@@ -73,8 +80,8 @@ def factor_words(drawn: Drawn, channel: int) -> str:
     """A channel's brightness and contrast factors."""
     brightness, contrast = drawn.brightness_BC[0, channel], drawn.contrast_BC[0, channel]
     if brightness == 1.0 and contrast == 1.0:
-        return "as it is"
-    return f"brightness × {brightness:.2f}, contrast × {contrast:.2f}"
+        return "unchanged"
+    return f"{brightness:.2f}, {contrast:.2f}"
 
 
 def _blur_words(drawn: Drawn) -> str:
@@ -83,8 +90,7 @@ def _blur_words(drawn: Drawn) -> str:
 
 def short_words(drawn: Drawn, shape: tuple[int, int]) -> str:
     """What was drawn in a few words: ``"61 %, 132°, flipped, elastic, noise"``."""
-    _, _, height, width = drawn.box_B4[0]
-    words = [f"{100 * height * width / (shape[0] * shape[1]):.0f} % of the site"]
+    words = [part_words(drawn, shape)]
     if drawn.angle_B[0]:
         words.append(angle_words(drawn))
     if drawn.flip_B2[0].any():

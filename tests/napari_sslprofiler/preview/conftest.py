@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from napari_sslprofiler.preview.client import Renderer
 from sslprofiler_core.plates import IntensityScale, Plate, measure_scale, open_plates
 from sslprofiler_core.recipes import Recipe, load_recipe
 
@@ -29,3 +31,11 @@ def scale(plates: tuple[Plate, ...], tiny: Recipe) -> IntensityScale:
     return measure_scale(
         plates, percentiles=tiny.plates.percentiles, sites=tiny.plates.scale_sites, seed=tiny.train.seed
     )
+
+
+@pytest.fixture(scope="session")
+def renderer() -> Iterator[Renderer]:
+    """A renderer's process, which takes seconds to start: one for all tests."""
+    made = Renderer()
+    yield made
+    made.close()

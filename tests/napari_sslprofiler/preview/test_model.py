@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from napari_sslprofiler.preview import words
 from napari_sslprofiler.preview.compose import (
-    channel_colours,
+    colours_of,
     display_range,
     mask_pixels,
     masked_picture,
@@ -158,11 +158,12 @@ def test_what_was_drawn_reads_in_units() -> None:
         brightness_BC=np.array([[1.25]]),
         contrast_BC=np.array([[0.75]]),
     )
-    assert words.crop_words(drawn, (1080, 1080)) == "50 % of the site, 1080 × 540 px"
+    assert words.part_words(drawn, (1080, 1080)) == "50 % of the site"
+    assert words.crop_words(drawn) == "1080 × 540 px"
     assert words.angle_words(drawn) == "60°"
     assert words.flip_words(drawn) == "up–down"
     assert words.elastic_words(drawn, AugmentRecipe()) == "yes, by 8.5 px (SD)"
-    assert words.factor_words(drawn, 0) == "brightness × 1.25, contrast × 0.75"
+    assert words.factor_words(drawn, 0) == "1.25, 0.75"
     assert words.short_words(drawn, (1080, 1080)) == "50 % of the site, 60°, flipped, elastic"
 
 
@@ -177,7 +178,7 @@ def _plate(*channels: tuple[str, str]) -> Plate:
 
 def test_channels_have_their_layers_colours_and_add_up() -> None:
     plate = _plate(("DNA", "fluorescence"), ("AGP", "fluorescence"), ("high z", "brightfield"))
-    found = channel_colours(plate)
+    found = colours_of(plate)
     colours = np.stack(list(found.values()))
     assert tuple(np.rint(found["DNA"] * 255)) == (0x33, 0x55, 0xFF) and found["high z"].tolist() == [1, 1, 1]
     names = list(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,21 +29,15 @@ def _training(
     order = PairOrder.over([site for plate in plates for site in plate.sites], recipe.train)
     with PairLoader(order, plates, channels, scale, memory_bytes=0) as loader:
         views = step_views(loader.batch(step, step + 1), recipe, step, torch.device("cpu"))
-    return order, views.v1_BCHW, views.v2_BCHW, views.masks_BN
+    wanted = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
+    assert views.v1_BCHW.dtype == wanted
+    return order, views.v1_BCHW.float(), views.v2_BCHW.float(), views.masks_BN
 
 
 def _wish(plates: tuple[Plate, ...], recipe: Recipe, scale: IntensityScale, place: int, step: int, sample: int) -> Wish:
     site = [site for plate in plates for site in plate.sites][place]
     plate = next(plate for plate in plates if plate.name == site.plate)
     return Wish(plates, plate, site, recipe, "fluorescence", step, sample, 0, scale[plate.name])
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Iterator[Renderer]:
-    """A renderer's process."""
-    made = Renderer()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("step", [0, 7])

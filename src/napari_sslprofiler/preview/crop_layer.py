@@ -1,0 +1,141 @@
+"""What the preview puts into napari: the drawn crops on the site on show, and on request the views as layers."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+
+from .model import Preview, corner_mark, crop_corners, tile_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari import Viewer
+    from napari.layers import Shapes
+    from numpy.typing import NDArray
+
+    from .canvas import Panel
+
+V1_COLOUR = "#f0c030"
+V2_COLOUR = "#4fc3f7"
+NAME = "Crops of the preview"
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """A crop on the site on show: corners as `crop_corners` gives them, and its colour."""
+
+    corners: NDArray[np.float64]
+    colour: str
+
+
+def crops_on_first(preview: Preview) -> list[Crop]:
+    """Crops that lie on the site of ``v1``: its own, and that of ``v2`` where both are of one site.
+
+    Of a pseudo-site, in the pixels of the site that it was cut from.
+    """
+    request = preview.request
+    found = [Crop(crop_corners(preview.v1) + tile_origin(request.first, preview.shapes[0]), V1_COLOUR)]
+    if request.second.sources == request.first.sources or not request.recipe.augment.local_aggregation:
+        source = request.second if request.recipe.augment.local_aggregation else request.first
+        found.append(Crop(crop_corners(preview.v2) + tile_origin(source, preview.shapes[1]), V2_COLOUR))
+    return found
+
+
+class CropLayer:
+    """One Shapes layer of a viewer, reused from draw to draw."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer_ref = ref(getattr(viewer, "__wrapped__", viewer))
+        self._layer: Shapes | None = None
+
+    @property
+    def layer(self) -> Shapes | None:
+        """The layer, None while there is none."""
+        return self._layer
+
+    def show(self, crops: list[Crop], pixel_size_um: float | None, side: float) -> None:
+        """Show crops of a site whose pixels have a size, and whose sides are about ``side`` pixels."""
+        viewer = self._viewer_ref()
+        if viewer is None:
+            return
+        shapes: list[tuple[NDArray[np.float64], str]] = []
+        colours: list[str] = []
+        for crop in crops:
+            # napari puts a pixel's centre at its index, half a pixel from where continuous pixels begin.
+            corners = crop.corners - 0.5
+            shapes += [(corners, "polygon"), (corner_mark(corners), "path")]
+            colours += [crop.colour, crop.colour]
+        widths = [side / 250.0, side / 80.0] * len(crops)
+        if self._layer is not None and self._layer not in viewer.layers:
+            self._layer = None
+        if self._layer is not None and len(self._layer.data) != len(shapes):
+            self.clear()
+        if self._layer is None:
+            self._layer = self._add(viewer, shapes, colours, widths, pixel_size_um)
+            return
+        self._layer.data = shapes
+        self._layer.edge_color = colours
+        self._layer.edge_width = widths
+        self._layer.visible = True
+
+    def hide(self) -> None:
+        """Show none, for now."""
+        if self._layer is not None:
+            self._layer.visible = False
+
+    def clear(self) -> None:
+        """Take the layer away."""
+        viewer = self._viewer_ref()
+        layer, self._layer = self._layer, None
+        # A window that is closing has no canvas any more to take it from.
+        with suppress(RuntimeError):
+            if viewer is not None and layer is not None and layer in viewer.layers:
+                viewer.layers.remove(layer)
+
+    def _add(
+        self,
+        viewer: Viewer,
+        shapes: list[tuple[NDArray[np.float64], str]],
+        colours: list[str],
+        widths: list[float],
+        pixel_size_um: float | None,
+    ) -> Any:
+        # The person's choice of layer stays.
+        chosen, active = set(viewer.layers.selection), viewer.layers.selection.active
+        more: dict[str, Any] = {}
+        if pixel_size_um is not None:
+            more = {"scale": (pixel_size_um, pixel_size_um), "units": ("um", "um")}
+        layer = viewer.add_shapes(
+            shapes, edge_color=colours, edge_width=widths, face_color="transparent", name=NAME, **more
+        )
+        layer.editable = False
+        if chosen:
+            viewer.layers.selection = chosen
+            viewer.layers.selection.active = active
+        return layer
+
+
+def add_pictures(viewer: Viewer, panels: Sequence[Panel], shape: tuple[int, int], pixel_size_um: float | None) -> None:
+    """Put pictures side by side below a site of some height and width; those of an earlier call are replaced."""
+    pixel = pixel_size_um or 1.0
+    side = shape[1] * pixel / 3.1
+    for place, panel in enumerate(panels):
+        scale = side / len(panel.rgb_SS3)
+        name = f"Preview: {panel.title.partition(',')[0]}"
+        more: dict[str, Any] = {} if pixel_size_um is None else {"units": ("um", "um")}
+        if name in viewer.layers:
+            viewer.layers.remove(name)
+        viewer.add_image(
+            panel.rgb_SS3,
+            name=name,
+            rgb=True,
+            scale=(scale, scale),
+            translate=(1.03 * shape[0] * pixel, place * 1.05 * side),
+            **more,
+        )
+    viewer.reset_view()

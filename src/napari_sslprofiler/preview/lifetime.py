@@ -1,0 +1,23 @@
+"""Listening to a session only as long as a widget lives: napari deletes a closed widget's Qt half first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakMethod
+
+from psygnal import SignalInstance
+from qtpy.QtCore import QObject
+
+
+def hear(signal: SignalInstance, method: Callable[[Any], None], owner: QObject) -> None:
+    """Connect a widget's method to a session's signal, until Qt deletes the widget."""
+    signal.connect(method)
+    weak = WeakMethod(method)
+
+    def forget() -> None:
+        heard = weak()
+        if heard is not None:
+            signal.disconnect(heard, missing_ok=True)
+
+    owner.destroyed.connect(forget)
