@@ -56,16 +56,16 @@ class PreviewWidget(QWidget):
         One to share; else the widget has its own, which ends with it.
     """
 
-    def __init__(self, viewer: Viewer, *, renderer: Renderer | None = None) -> None:
+    def __init__(self, napari_viewer: Viewer, *, renderer: Renderer | None = None) -> None:
         super().__init__()
-        self._viewer = viewer
-        self._session = session_of(viewer)
+        self._viewer = napari_viewer
+        self._session = session_of(napari_viewer)
         self._renderer = renderer or Renderer()
         self._pairings = Pairings()
         self._latest: Latest[tuple[Wish, bool], Answer] = Latest(self._work, self._arrived, self._refused, self)
         self._asked = self._waiting = False
         self._scales = Scales(self.refresh, self._say, self)
-        self._crops = CropLayer(viewer)
+        self._crops = CropLayer(napari_viewer)
         self._base = (_BASE, load_recipe(_BASE))
         self.answer: Answer | None = None
         self._build()
