@@ -13,7 +13,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -114,16 +114,11 @@ def noise_(images_BCHW: Tensor, shot: float, dark: float, read: float, keys_B: K
     if not pixels:
         return images_BCHW
     flat_BN = images_BCHW.view(batch, pixels)
-    # More photons than this are clipped to 1 whatever the read noise, 8 deviations of it included.
-    ceiling = max(1, math.ceil((1.0 - dark + 8.0 * read) / shot))
-    grids = _grids(float(shot), ceiling, str(images_BCHW.device))
-    salts = [
-        send(_salts(keys_B, purpose), images_BCHW.device)
-        for purpose in (*(f"grid {number}" for number in range(len(grids))), "rest", "radius", "angle")
-    ]
+    grids = _grids(float(shot), _ceiling(shot, dark, read), str(images_BCHW.device))
     if images_BCHW.device.type == "cpu" and batch * pixels >= _COMPILED_FROM and (compiled := _compiled()) is not None:
-        _run_compiled(compiled, flat_BN, grids, salts, (shot, dark, read))
+        _run_compiled(compiled, flat_BN, keys_B, shot, dark, read)
         return images_BCHW
+    salts = [send(_salts(keys_B, purpose), images_BCHW.device) for purpose in _streams(grids)]
     # Pixels i and i + half share a pair of normals, so they are worked on together; an odd last pixel goes alone.
     half = pixels // 2
     # Elsewhere at most an eighth of the images, so that a dozen intermediate results are not much more than they are.
@@ -155,39 +150,69 @@ def _compiled() -> Callable[..., None] | None:
 
 
 def _run_compiled(
-    compiled: Callable[..., None],
-    flat_BN: Tensor,
-    grids: Sequence[_Grid],
-    salts: Sequence[Tensor],
-    strengths: tuple[float, float, float],
+    compiled: Callable[..., None], flat_BN: Tensor, keys_B: Keys, shot: float, dark: float, read: float
 ) -> None:
     """Do the work of the rest of ``noise_`` in one compiled loop a sample."""
-    cells, levels = (np.array([f(grid) for grid in grids]) for f in (lambda g: len(g.threshold), lambda g: g.steps + 1))
-    first = [
-        np.zeros(count, np.int32) if grid.first_G is None else grid.first_G.numpy()
-        for count, grid in zip(levels, grids, strict=True)
-    ]
-    tables = (
-        np.array([grid.steps for grid in grids], np.float32),
-        np.float32(grids[-1].step),
-        np.array([int(grid.column_bits) for grid in grids], np.int32),
-        np.cumsum(cells) - cells,
-        np.cumsum(levels) - levels,
-        np.concatenate(first) if any(grid.first_G is not None for grid in grids) else np.zeros(0, np.int32),
-        np.concatenate([grid.threshold.numpy() for grid in grids]),
-        np.concatenate([grid.jump.numpy() for grid in grids]),
-        *(np.float32(strength) for strength in strengths),
-    )
+    tables = noise_tables(float(shot), float(dark), float(read), "cpu")
+    arrays = [table.numpy() for table in tables.arrays]
     images, half = flat_BN.numpy(), flat_BN.shape[1] // 2
-    salts_BS3 = np.ascontiguousarray(torch.stack(list(salts))[..., 0, 0].permute(2, 0, 1).numpy()).view(np.uint32)
+    salts_BS3 = stream_salts(keys_B, tables.grids).view(np.uint32)
 
     def add(rows: slice) -> None:
         for image_N, salts_S3 in zip(images[rows], salts_BS3[rows], strict=True):
-            compiled(image_N[: 2 * half].reshape(2, half), np.array([0, half], np.uint32), salts_S3, *tables)
+            rest = (salts_S3, *arrays, *(np.float32(x) for x in (tables.step, shot, dark, read)))
+            compiled(image_N[: 2 * half].reshape(2, half), np.array([0, half], np.uint32), *rest)
             if len(image_N) % 2:
-                compiled(image_N[None, -1:], np.array([2 * half], np.uint32), salts_S3, *tables)
+                compiled(image_N[None, -1:], np.array([2 * half], np.uint32), *rest)
 
     run_parts(add, [slice(row, row + 1) for row in range(len(images))], torch.get_num_threads())
+
+
+class NoiseTables(NamedTuple):
+    """The grids' tables one after another, for compiled loops.
+
+    ``arrays``: each grid's steps (float32); the bits that choose a column; where the grid begins in ``threshold`` and
+    ``jump``, and where in ``first`` (int32); then ``first``, ``threshold`` and ``jump`` (int32) themselves.
+    """
+
+    arrays: tuple[Tensor, ...]
+    step: float
+    grids: int
+
+
+@functools.lru_cache(maxsize=16)
+def noise_tables(shot: float, dark: float, read: float, device: str) -> NoiseTables:
+    """Build the tables that some strengths need, once for each device."""
+    grids = _grids(shot, _ceiling(shot, dark, read), device)
+    cells, levels = (np.array([f(grid) for grid in grids]) for f in (lambda g: len(g.threshold), lambda g: g.steps + 1))
+    where = torch.device(device)
+    numbers = [
+        np.array([grid.steps for grid in grids], np.float32),
+        np.array([int(grid.column_bits) for grid in grids], np.int32),
+        (np.cumsum(cells) - cells).astype(np.int32),
+        (np.cumsum(levels) - levels).astype(np.int32),
+    ]
+    none = [torch.zeros(count, dtype=torch.int32, device=where) for count in levels.tolist()]
+    tables = [
+        torch.cat([zero if grid.first_G is None else grid.first_G for grid, zero in zip(grids, none, strict=True)]),
+        torch.cat([grid.threshold for grid in grids]),
+        torch.cat([grid.jump for grid in grids]),
+    ]
+    return NoiseTables((*(send(x, where) for x in numbers), *tables), grids[-1].step, len(grids))
+
+
+def stream_salts(keys_B: Keys, grids: int) -> NDArray[np.int32]:
+    """Derive all streams' constants: (B, streams, 3) int32."""
+    return np.ascontiguousarray(np.stack([_salts(keys_B, p)[..., 0, 0].T for p in _streams(range(grids))], axis=1))
+
+
+def _streams(grids: Sequence[object]) -> list[str]:
+    return [*(f"grid {number}" for number in range(len(grids))), "rest", "radius", "angle"]
+
+
+def _ceiling(shot: float, dark: float, read: float) -> int:
+    """Photons beyond which a pixel is clipped to 1 whatever the read noise, 8 deviations of it included."""
+    return max(1, math.ceil((1.0 - dark + 8.0 * read) / shot))
 
 
 def _chunks(rows: int, columns: int, size: int) -> Iterator[tuple[slice, slice]]:

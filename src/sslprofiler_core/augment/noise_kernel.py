@@ -63,13 +63,13 @@ def add_noise(
     first_P: NDArray[np.uint32],
     salts_S3: NDArray[np.uint32],
     steps_G: NDArray[np.float32],
-    step: np.float32,
     bits_G: NDArray[np.int32],
-    offset_G: NDArray[np.int64],
-    start_G: NDArray[np.int64],
+    offset_G: NDArray[np.int32],
+    start_G: NDArray[np.int32],
     first: NDArray[np.int32],
     threshold: NDArray[np.int32],
     jump: NDArray[np.int32],
+    step: np.float32,
     shot: np.float32,
     dark: np.float32,
     read: np.float32,
@@ -84,16 +84,15 @@ def add_noise(
         Index of each plane's first pixel in the sample.
     salts_S3
         Constants of the streams: the grids', then of the rest, the radius and the turn.
-    steps_G, step, bits_G
-        The grids' steps, the last one's step as a rate, and the bits that choose a column.
-    offset_G, start_G, first, threshold, jump
-        The grids' tables one after another: where each begins in ``threshold`` and ``jump``, and in ``first``, which
-        is empty where all of it is 0.
+    steps_G, bits_G, offset_G, start_G, first, threshold, jump
+        The grids' tables, as in ``noise.NoiseTables``.
+    step
+        The last grid's step as a rate.
     shot, dark, read
         Strengths.
     """
     planes, pixels = image_PN.shape
-    grids, has_first = len(steps_G), len(first) > 0
+    grids, has_first = len(steps_G), bool(first.any())
     rest, level = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.int32)
     word, other = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32)
     photons, normal = np.empty((2, _BLOCK), np.float32), np.empty((2, _BLOCK), np.float32)

@@ -105,12 +105,13 @@ def _sample_group(
                 here_CHW[:, height:, :width] = here_CHW[:, height - 1 : height, :width]
             if width < window.columns:
                 here_CHW[:, :, width:] = here_CHW[:, :, width - 1 : width]
+        # A view has fewer pixels than its window, so what can be done after sampling is.
         low_nC11, gain_nC11 = scales_2nC11[:, :, part]
-        pixels_nCHW.sub_(low_nC11).mul_(gain_nC11).clamp_(0.0, 1.0)
+        torch.clamp(pixels_nCHW, low_nC11, low_nC11 + 1.0 / gain_nC11, out=pixels_nCHW)
         level_CHW = average(pixels_nCHW.flatten(0, 1), chosen[0].level)
         level_nCHW = level_CHW.view(*pixels_nCHW.shape[:2], *level_CHW.shape[1:])
         del pixels_nCHW, level_CHW
-        sampled_nCSS = _grid_sample(level_nCHW, grid_nSS2)
+        sampled_nCSS = _grid_sample(level_nCHW, grid_nSS2).sub_(low_nC11).mul_(gain_nC11)
         if len(group) == len(views_bCSS):
             views_bCSS[:, part] = sampled_nCSS
         else:

@@ -16,6 +16,7 @@ from .checks import check_batch, check_drawn
 from .dinov2 import blur_, shared_jitter_, solarise_
 from .draw import Drawn, whole
 from .elastic import deviation
+from .fused import jitter_and_noise_, usable
 from .geometry import grid_planes, place_views
 from .intensity import jitter_, standardise_
 from .noise import noise_
@@ -155,15 +156,19 @@ def _render(
 
 def _intensity(views_bCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRecipe) -> None:
     """Jitter, clamp, add noise and standardise the views of these rows, in place."""
-    brightness_bC, contrast_bC = drawn.brightness_BC[rows], drawn.contrast_BC[rows]
+    brightness_bC, contrast_bC, keys_b = drawn.brightness_BC[rows], drawn.contrast_BC[rows], drawn.noise_keys_B[rows]
+    strengths = recipe.noise_shot, recipe.noise_dark, recipe.noise_read
+    if recipe.kind == "paper" and usable(views_bCSS.device):
+        jitter_and_noise_(views_bCSS, brightness_bC, contrast_bC, drawn.noise_B[rows], keys_b, strengths)
+        if recipe.standardise:
+            standardise_(views_bCSS)
+        return
     jittered = bool((brightness_bC != 1.0).any() or (contrast_bC != 1.0).any())
     if recipe.kind == "dinov2":
         _dinov2_intensity(views_bCSS, rows, drawn, recipe, jittered)
     elif jittered:
         jitter_(views_bCSS, send(brightness_bC, views_bCSS.device), send(contrast_bC, views_bCSS.device))
     views_bCSS.clamp_(0.0, 1.0)  # interpolation's rounding included
-    keys_b = drawn.noise_keys_B[rows]
-    strengths = recipe.noise_shot, recipe.noise_dark, recipe.noise_read
     _some_(views_bCSS, drawn.noise_B[rows], lambda views_nCSS, which_n: noise_(views_nCSS, *strengths, keys_b[which_n]))
     if recipe.standardise:
         standardise_(views_bCSS)
