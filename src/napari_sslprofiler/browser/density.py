@@ -37,7 +37,7 @@ def density_picture(
     Returns
     -------
     (height, width, 4) uint8 of cells, the first row at the top: the mean colour of a cell's rows, the more opaque the
-    more there are (logarithm of the count, full at the 99.5th percentile).
+    more there are (logarithm of the count to the power 1.6, full at the 99.5th percentile).
     """
     width, height = -(-view.width // CELL), -(-view.height // CELL)
     side = np.float32(view.scale * CELL)
@@ -64,7 +64,7 @@ def density_picture(
     full = np.log1p(max(float(np.percentile(count[there], 99.5)), 1.0))
     strength = np.log1p(count[there]) / full
     # A single row must be seen, a faint one barely.
-    alpha = np.clip(0.4 + 0.6 * strength, 0.0, 1.0) * np.clip(count[there] / 0.5, 0.25, 1.0)
+    alpha = np.clip(0.3 + 0.7 * strength**1.6, 0.0, 1.0) * np.clip(count[there] / 0.5, 0.25, 1.0)
     flat[there, 3] = np.rint(255.0 * alpha)
     return picture
 

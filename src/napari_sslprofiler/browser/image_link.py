@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from .images import Images
 
+_FOLLOWED = 200_000  # of more rows an index by name takes seconds
+
 _Found = tuple["Images", int, "tuple[Plate, tuple[Site, ...]] | None"]
 
 
@@ -58,6 +60,7 @@ class ImageLink(QObject):
         state.events.table.connect(self._new_table)
         state.events.current.connect(self._show)
         self._session.events.screen.connect(self._new_screen)
+        self._session.events.shown.connect(self._follow)
 
     @property
     def busy(self) -> bool:
@@ -147,6 +150,15 @@ class ImageLink(QObject):
                 self.unknown.emit()
             return
         self._finding.ask((images, row))
+
+    def _follow(self, site: Site | None) -> None:
+        """Another widget shows a site: its row becomes the current one."""
+        images, state = self._state.images, self._state
+        if site is None or images is None or len(state) > _FOLLOWED:
+            return
+        row = images.row_of(site, state.current)
+        if row is not None:
+            state.current = row
 
     def _found(self, found: _Found) -> None:
         images, row, sites = found

@@ -29,6 +29,7 @@ class Images:
         self._plates: dict[str, Plate | None] = {}
         self._by_well: dict[str, dict[str, tuple[Site, ...]]] = {}
         self._lock = threading.RLock()
+        self._rows: dict[tuple[str, str, str], list[int]] = {}
 
     @property
     def known(self) -> bool:
@@ -126,6 +127,28 @@ class Images:
             number = str(own[roles.site]).removesuffix(".0")
             sites = tuple(site for site in sites if str(site.site) == number)
         return (plate, sites) if sites else None
+
+    def row_of(self, site: Site, prefer: int | None = None) -> int | None:
+        """The first row about a site, or about its well; ``prefer`` where that row is. None for none."""
+        if not self._rows:
+            self._index_rows()
+        number = str(site.site) if self._table.roles.site is not None else ""
+        found = self._rows.get((site.plate, site.well, number), [])
+        return prefer if prefer in found else next(iter(found), None)
+
+    def _index_rows(self) -> None:
+        from sslprofiler_core.plates import well_name, well_position
+
+        roles, frame = self._table.roles, self._table.metadata
+        if roles.plate is None or roles.well is None:
+            return
+        plates, wells = frame[roles.plate].astype(str), frame[roles.well].astype(str)
+        spelled = {well: well_name(*place) if (place := well_position(well)) else well for well in wells.unique()}
+        sites = frame[roles.site].astype(str).str.removesuffix(".0") if roles.site else [""] * len(frame)
+        rows: dict[tuple[str, str, str], list[int]] = {}
+        for row, (plate, well, number) in enumerate(zip(plates, wells, sites, strict=True)):
+            rows.setdefault((plate, spelled[well], number), []).append(row)
+        self._rows = rows
 
     def _take(self, plate: Plate | None, name: str = "") -> None:
         if plate is None:

@@ -346,9 +346,9 @@ class BrowserWidget(QWidget):
         super().resizeEvent(event)
         wide = self.width() > 900 and self.width() > _WIDE * self.height()
         way = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
-        if self.split.orientation() != way:
+        if self.split.orientation() != way or event.oldSize().width() <= 0:
             self.split.setOrientation(way)
-            self.split.setSizes([600, 400])
+            self.split.setSizes([560, 440])  # in parts
 
     def hideEvent(self, event: QEvent) -> None:
         """The card belongs to the pointer."""

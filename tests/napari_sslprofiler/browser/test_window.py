@@ -165,7 +165,13 @@ def test_a_click_leads_to_the_image(opened: BrowserWidget, viewer: Viewer, qtbot
     assert shown is not None and opened.state.table is not None
     own = opened.state.table.metadata.iloc[row]
     assert (shown.plate, shown.well) == (own["Metadata_Plate"], own["Metadata_Well"])
-    assert session_of(viewer).screen is not None
+    screen = session_of(viewer).screen
+    assert screen is not None
+    # And back: a site that another widget shows makes its row the current one.
+    other = next(site for site in screen.plates[0].sites if site.well != shown.well)
+    display_of(viewer).show(screen.plates[0], other)
+    own = opened.state.table.metadata.iloc[opened.state.current]
+    assert (own["Metadata_Plate"], own["Metadata_Well"]) == (other.plate, other.well)
     qtbot.waitUntil(lambda: not opened.images.busy, timeout=20000)
     qtbot.wait(200)
 
