@@ -19,6 +19,7 @@ from sslprofiler_core.recipes import Recipe, load_recipe
 from .count import RunCount, count_run
 from .loader import reading_threads
 from .memory import advice, free_bytes, largest_by_arithmetic
+from .run_state import duration_words
 from .trial import time_steps
 
 _SITE_PX = 1080  # a site's side where no file says (CPJUMP1's)
@@ -136,7 +137,10 @@ def format_estimate(estimate: Estimate) -> str:
         ("parameters", f"{network.parameters / 1e6:,.1f} million"),
         ("operations", f"{count.batch * network.flop_pair / 1e12:,.3g} TFLOP a step, {count.flop / 1e15:,.3g} PFLOP"),
         ("memory", f"{estimate.memory_bytes / 1e9:,.1f} GB of {estimate.free_bytes / 1e9:,.1f} GB free"),
-        ("time here", f"{_duration(estimate.total_s)} on {estimate.device} ({estimate.step_s:.3g} s a step{limit})"),
+        (
+            "time here",
+            f"{duration_words(estimate.total_s)} on {estimate.device} ({estimate.step_s:.3g} s a step{limit})",
+        ),
     ]
     if estimate.read_s > estimate.step_s:
         rows.append(("", f"reading the sites takes longest ({estimate.read_s:.3g} s a step): `sslprofiler convert`"))
@@ -166,11 +170,3 @@ def _device_name(device: torch.device) -> str:
 
 def _number(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86400:.1f} days"

@@ -47,6 +47,8 @@ class RunFacts:
         Plate name -> number of its complete sites.
     version
         Of the software that started it.
+    paths, channels_file
+        The plates' paths and the file of their channels as they were given, absolute: what goes on with it is given.
     """
 
     group: str
@@ -58,6 +60,8 @@ class RunFacts:
     metadata: str | None = None
     sites: dict[str, int] = field(default_factory=dict)
     version: str = __version__
+    paths: tuple[str, ...] = ()
+    channels_file: str | None = None
 
 
 class RunFolder:
@@ -144,7 +148,7 @@ class RunFolder:
         """What the run was started on."""
         try:
             tree: dict[str, Any] = json.loads(self.facts_file.read_text(encoding="utf-8"))
-            tree["channels"] = tuple(tree["channels"])
+            tree["channels"], tree["paths"] = tuple(tree["channels"]), tuple(tree.get("paths", ()))
             tree["scale"] = {
                 plate: {name: (float(v[0]), float(v[1])) for name, v in channels.items()}
                 for plate, channels in tree["scale"].items()

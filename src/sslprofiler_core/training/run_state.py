@@ -115,3 +115,16 @@ class RunState:
     host: str | None = None
     since: float | None = None
     device: str = ""
+
+
+def duration_words(seconds: float) -> str:
+    """A duration as people say it: "40 s", "3 min", "2 h 10 min", "4 days 3 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 36:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} days {hours % 24} h"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -120,7 +121,10 @@ def _train(
         warnings += _compare_plates(run.facts(), opened, channels)
     else:
         run.claim()
-        run.create(settled, _facts(settled, opened, channels, group, order, metadata))
+        facts = _facts(settled, opened, channels, group, order, metadata)
+        paths = tuple(str(Path(path).resolve()) for path in plates)
+        names = str(channels_file.resolve()) if channels_file else None
+        run.create(settled, replace(facts, paths=paths, channels_file=names))
     if settled.train.threads:
         torch.set_num_threads(settled.train.threads)
 
