@@ -40,13 +40,14 @@ def _without_gradients(work: Callable[[slice], None], part: slice) -> None:
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Start threads in which torch has one thread."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix="views")
-    started = threading.Barrier(threads)
+    started, before = threading.Barrier(threads), torch.get_num_threads()
 
     def start() -> None:
+        torch.get_num_threads()  # a thread's first call takes over the process's number
         torch.set_num_threads(1)
         started.wait()
 
     for future in [pool.submit(start) for _ in range(threads)]:
         future.result()
-    torch.set_num_threads(threads)  # what threads that are made later take over
+    torch.set_num_threads(before)  # which threads that are made later take over
     return pool
