@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -159,6 +160,7 @@ def _run(folder: DemoFolder, settings: DemoSettings, seed: int) -> Path:
         with watch.stage("report", add=False):
             path = write_report(findings, folder.named("report", ".html"))
     print(summary(findings))
+    print(f"Browse it: sslprofiler browse {shlex.quote(str(folder.named('wells', '.parquet')))}")
     return path
 
 
