@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 
 import pandas as pd
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtGui import QPixmap
+from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtGui import QHideEvent, QPixmap
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QWidget
 
 from .columns import title_of
@@ -47,6 +47,8 @@ def card_lines(state: BrowserState, row: int) -> list[tuple[str, str]]:
             text = f"{value:.4g}" if isinstance(value, float) else str(value)
         if len(text) > _LONGEST:
             text = text[: _LONGEST - 1] + "…"
+        if any(text == other for _, other in lines):
+            continue  # the same name in another vocabulary
         lines.append((title_of(name), text))
         if len(lines) == _LINES:
             break
@@ -69,6 +71,12 @@ class HoverCard(QFrame):
         layout.addWidget(self._picture, 0, Qt.AlignmentFlag.AlignTop)
         layout.addWidget(self._text, 1)
         self.row: int | None = None
+        self._state: BrowserState | None = None
+        self._pointer = QPoint()
+        # A thumbnail is made in the background: look again until it is there.
+        self._again = QTimer(self)
+        self._again.setInterval(120)
+        self._again.timeout.connect(self._look_again)
         self.hide()
 
     def set_theme(self, dark: bool) -> None:
@@ -80,14 +88,21 @@ class HoverCard(QFrame):
             f"#hover_card QLabel {{ background: transparent; color: {text}; }}"
         )
 
+    def hideEvent(self, event: QHideEvent) -> None:
+        """What is shown next is described anew."""
+        self.row = None
+        self._again.stop()
+
     def show_row(self, state: BrowserState, row: int, pointer: QPoint) -> None:
         """Describe a row beside the pointer."""
         if state.table is None:
             return
-        if row != self.row:
-            self.row = row
+        if row != self.row or state is not self._state:
+            self.row, self._state = row, state
             self._describe(state, row)
-        self._fetch_picture(state, row)
+        self._pointer = pointer
+        if not self._fetch_picture(state, row) and state.thumbnail_for is not None:
+            self._again.start()
         self.adjustSize()
         self._place(pointer)
         self.show()
@@ -107,15 +122,24 @@ class HoverCard(QFrame):
             f"<table cellspacing='0' cellpadding='1' style='margin-top:3px'>{lines}</table>"
         )
 
-    def _fetch_picture(self, state: BrowserState, row: int) -> None:
+    def _look_again(self) -> None:
+        if self._state is None or self.row is None or self.row >= len(self._state) or not self.isVisible():
+            self._again.stop()
+        elif self._fetch_picture(self._state, self.row):
+            self.adjustSize()
+            self._place(self._pointer)
+
+    def _fetch_picture(self, state: BrowserState, row: int) -> bool:
         image = state.thumbnail_for(row) if state.thumbnail_for is not None else None
         if image is None:
             self._picture.hide()
-            return
+            return False
+        self._again.stop()
         pixmap = QPixmap.fromImage(image)
         keep, smooth = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
         self._picture.setPixmap(pixmap.scaled(_SIDE, _SIDE, keep, smooth))
         self._picture.show()
+        return True
 
     def _place(self, pointer: QPoint) -> None:
         around = self.parentWidget().rect()
