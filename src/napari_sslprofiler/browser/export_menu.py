@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QDialogButtonBox,
     QFileDialog,
     QFormLayout,
-    QMenu,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -29,6 +28,7 @@ from sslprofiler_core.errors import UserError
 
 from .annotate import Annotations, read_annotations, save_annotations
 from .export import export_rows, selection_code
+from .gallery_flow import dress_menu_button
 from .state import BrowserState
 
 if TYPE_CHECKING:
@@ -149,11 +149,8 @@ class TakeAway(QToolButton):
         self.keeper = keeper_of(state)
         self.keeper.said.connect(self.said)
         self._exporting: Latest[Export, tuple[Path, int]] = Latest(_export, self._exported, self.said.emit, self)
-        self.setText("Take away")
         self.setToolTip("Export, annotate or copy the selection; all that is shown when nothing is selected")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(self)
-        self.setMenu(menu)
+        menu = dress_menu_button(self, "Take away")
         self._export_action = menu.addAction("Export …", self.ask_export)
         self._annotate_action = menu.addAction("Annotate …", self.ask_annotation)
         self._undo_action = menu.addAction("Undo the last annotation", self.keeper.undo)

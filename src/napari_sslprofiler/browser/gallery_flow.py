@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QPoint, QRect, QSize, Qt
-from qtpy.QtWidgets import QLayout, QLayoutItem, QSizePolicy, QWidget
+from qtpy.QtWidgets import QLayout, QLayoutItem, QMenu, QSizePolicy, QToolButton, QWidget
 
 
 class FlowLayout(QLayout):
@@ -95,3 +95,15 @@ class FlowLayout(QLayout):
 def _grows(item: QLayoutItem) -> bool:
     widget = item.widget()
     return widget is not None and widget.sizePolicy().horizontalPolicy() == QSizePolicy.Policy.Expanding
+
+
+def dress_menu_button(button: QToolButton, words: str = "") -> QMenu:
+    """Give a button a menu that drops at a click, and an arrow of our own: napari's style puts Qt's over a letter."""
+    if words:
+        button.setText(f"{words} ▾")
+    button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+    button.setAutoRaise(True)
+    button.setStyleSheet("QToolButton::menu-indicator { image: none; width: 0; } QToolButton { padding: 2px 6px; }")
+    menu = QMenu(button)
+    button.setMenu(menu)
+    return menu

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from .images import Images
 
-_TABLE_ORDER = "table order"
-_NO_GROUPS = "no groups"
+_TABLE_ORDER = "Sort by …"
+_NO_GROUPS = "Group by …"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +69,12 @@ class GalleryPanel(QWidget):
         self._state, self._viewer = state, viewer
         self.thumbnails = thumbnails_of(state, viewer)
         self.view = GalleryView(self.thumbnails.store, self.thumbnails.caption, self.thumbnails.reason)
-        self.only_selected = QCheckBox("Only the selection")
+        self.only_selected = QCheckBox("Selection only")
         self.only_selected.setToolTip("Show what is selected; all that passes the filter when nothing is")
         self.only_selected.setChecked(True)
         self.sort, self.group = QComboBox(), QComboBox()
         self.descending = QToolButton()
-        self.size = QSlider(Qt.Orientation.Horizontal)
+        self.zoom = QSlider(Qt.Orientation.Horizontal)
         self.channels = ChannelBar(self.thumbnails)
         self.count = style.ElidedLabel()
         self.take_away = TakeAway(state, self)
@@ -102,7 +102,7 @@ class GalleryPanel(QWidget):
             (self.group, "Group by", "Put rows with one value of a column under a heading"),
         ):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(9)
+            box.setMinimumContentsLength(7)
             box.setMaxVisibleItems(30)
             box.setAccessibleName(name)
             box.setToolTip(tip)
@@ -110,16 +110,16 @@ class GalleryPanel(QWidget):
         self.descending.setText("↑")
         self.descending.setToolTip("Largest first")
         self.descending.setAccessibleName("Largest first")
-        self.size.setRange(*SIZES)
-        self.size.setValue(self.view.side)
-        self.size.setFixedWidth(90)
-        self.size.setToolTip("Size of the thumbnails")
-        self.size.setAccessibleName("Size of the thumbnails")
+        self.zoom.setRange(*SIZES)
+        self.zoom.setValue(self.view.side)
+        self.zoom.setFixedWidth(90)
+        self.zoom.setToolTip("Size of the thumbnails")
+        self.zoom.setAccessibleName("Size of the thumbnails")
         self.view.empty_words = "Nothing to show: no row passes the filter."
 
     def _lay_out(self) -> None:
         bar = FlowLayout(gap=style.GAP)
-        for widget in (self.channels, self.sort, self.descending, self.group, self.size, self.only_selected):
+        for widget in (self.channels, self.sort, self.descending, self.group, self.zoom, self.only_selected):
             bar.addWidget(widget)
         below = QHBoxLayout()
         below.addWidget(self.count, 1)
@@ -137,7 +137,8 @@ class GalleryPanel(QWidget):
         view.activated.connect(self.show_in_napari)
         view.picked.connect(self._pick)
         view.hovered.connect(self._hover)
-        self.size.valueChanged.connect(self._resize)
+        self.take_away.said.connect(self.count.set_words)
+        self.zoom.valueChanged.connect(self._resize)
         self.sort.currentIndexChanged.connect(lambda _: self._arrange())
         self.group.currentIndexChanged.connect(lambda _: self._arrange())
         self.descending.toggled.connect(self._turn)

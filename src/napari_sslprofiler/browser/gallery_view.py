@@ -59,7 +59,7 @@ class GalleryView(QAbstractScrollArea):
         self._pictures, self._caption, self._reason, self._who = pictures, caption, reason, who
         self._rows: NDArray[np.int64] = np.empty(0, np.int64)
         self._groups: tuple[Group, ...] = ()
-        self._side = 112
+        self._side = self._drawn = 112  # as wished, and as drawn
         self._marked: frozenset[int] | NDArray[np.bool_] = frozenset()
         self._badge: Callable[[int], tuple[str, str] | None] = lambda row: None
         self.current = -1
@@ -157,11 +157,14 @@ class GalleryView(QAbstractScrollArea):
         return 2 * self.fontMetrics().height() + 3 if self._side >= 88 else self.fontMetrics().height() + 2
 
     def _relayout(self) -> None:
-        cell = (self._side, self._side + self._caption_height())
+        width, gap = self.viewport().width(), self._layout.gap
+        columns = max(1, (width - gap) // (self._side + gap))
+        # Pictures grow to fill the width, unless they are too few for one line.
+        filled = (width - gap) // columns - gap
+        self._drawn = filled if len(self._rows) >= columns > 1 else min(self._side, max(filled, 24))
+        cell = (self._drawn, self._drawn + self._caption_height())
         heading = self.fontMetrics().height() + 12
-        self._layout = GalleryLayout(
-            len(self._rows), self.viewport().width(), cell, groups=self._groups, heading=heading
-        )
+        self._layout = GalleryLayout(len(self._rows), width, cell, gap=gap, groups=self._groups, heading=heading)
         bar = self.verticalScrollBar()
         bar.setRange(0, max(0, self._layout.height - self.viewport().height()))
         bar.setPageStep(self.viewport().height())
@@ -216,7 +219,7 @@ class GalleryView(QAbstractScrollArea):
         """Draw what is in sight."""
         area, top = event.rect(), self.verticalScrollBar().value()
         with QPainter(self.viewport()) as painter:
-            pen = ItemPainter(self, painter, self._side)
+            pen = ItemPainter(self, painter, self._drawn)
             if not len(self._rows):
                 pen.words(self.viewport().rect(), self.empty_words)
                 return
@@ -231,7 +234,7 @@ class GalleryView(QAbstractScrollArea):
 
     def _paint_item(self, pen: ItemPainter, item: int, top: int) -> None:
         row, box = int(self._rows[item]), self._layout.box(item)
-        picture = QRect(box.x, box.y - top, box.width, self._side)
+        picture = QRect(box.x, box.y - top, box.width, self._drawn)
         image = self._pictures.image(row)
         if image is not None:
             pen.picture(picture, image)
@@ -309,7 +312,7 @@ class GalleryView(QAbstractScrollArea):
         return super().viewportEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Arrows, Home and End move the current row; Enter shows it; Ctrl+A picks all."""
+        """Arrows, Home and End move the current row; Enter shows it; Ctrl+A picks all, Escape none."""
         steps = {
             Qt.Key.Key_Left: -1,
             Qt.Key.Key_Right: 1,
@@ -327,6 +330,8 @@ class GalleryView(QAbstractScrollArea):
             self.clicked.emit(self.current)
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.current >= 0:
             self.activated.emit(self.current)
+        elif key == Qt.Key.Key_Escape:
+            self.picked.emit(np.empty(0, np.int64), "replace")
         elif key == Qt.Key.Key_A and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             self.picked.emit(self._rows, "replace")
         else:

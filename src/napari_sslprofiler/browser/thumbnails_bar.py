@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
-from qtpy.QtWidgets import QMenu, QToolButton
+from qtpy.QtWidgets import QToolButton
 
+from .gallery_flow import dress_menu_button
 from .thumbnails_link import Thumbnails
 
 
@@ -23,11 +24,9 @@ class ChannelBar(QToolButton):
     def __init__(self, thumbnails: Thumbnails) -> None:
         super().__init__()
         self._thumbnails = thumbnails
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.setToolTip("Channels of the thumbnails. Ctrl-click one to see it alone.")
-        self._menu = QMenu(self)
-        self.setMenu(self._menu)
+        self._menu = dress_menu_button(self)
         thumbnails.channels_changed.connect(self.refresh)
         thumbnails.store.changed.connect(self.refresh)
         self.refresh()
@@ -58,7 +57,7 @@ class ChannelBar(QToolButton):
         words = "All stains" if shown == stains and len(stains) > 1 else ", ".join(c.name for c in shown[:2])
         if shown != stains and len(shown) > 2:
             words = f"{len(shown)} channels"
-        self.setText(words or "Channels")
+        self.setText(f"{words or 'Channels'} ▾")
         self.setEnabled(bool(thumbnails.channels))
         self.setIcon(_spots([c.colour for c in shown]))
         self.setIconSize(QSize(max(6 * len(shown) + 4, 10), 12))

@@ -1,0 +1,356 @@
+"""The panel of neighbours: who is near the current row or the selected group, side by side with it in napari."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+
+from napari_sslprofiler import style
+from napari_sslprofiler.background import Latest
+from napari_sslprofiler.site_display import display_of
+
+from .gallery_flow import FlowLayout
+from .gallery_view import GalleryView
+from .neighbours_panel_query import Answer, Finder, Position, Question, alignment_warning, features_bytes
+from .state import BrowserState
+from .thumbnails_bar import ChannelBar
+from .thumbnails_link import thumbnails_of
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from sslprofiler_core.exploring import TableView
+    from sslprofiler_core.exploring.queries import Same
+    from sslprofiler_core.plates import Plate, Site
+
+    from .images import Images
+
+# From this size on a button asks before features are read.
+ASK_BYTES = 1 << 30
+_NOT_SAME: tuple[Same, ...] = ("plate", "well", "position", "compound")
+_TIPS = {
+    "plate": "Leave out rows of the same plate",
+    "well": "Leave out the other sites of the same well",
+    "position": "Leave out the same well position on every plate",
+    "compound": "Leave out rows of the same compound",
+    "cell_line": "Only rows of the same cell line",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A neighbour that is to be shown beside the query."""
+
+    images: Images
+    row: int
+    query: int | None
+    caption: str
+
+
+class NeighboursPanel(QWidget):
+    """Neighbours, their distances and pictures; how often they agree; what position alone would do."""
+
+    def __init__(self, state: BrowserState, viewer: Viewer) -> None:
+        super().__init__()
+        self._state, self._viewer = state, viewer
+        self.thumbnails = thumbnails_of(state, viewer)
+        self.finder = Finder()
+        self.answer: Answer | None = None
+        self.position: Position | None = None
+        self.query_box, self.metric = QComboBox(), QComboBox()
+        self.k = QSpinBox()
+        self.not_same: dict[Same, QCheckBox] = {}
+        self.same_line = QCheckBox("same cell line")
+        self.channels = ChannelBar(self.thumbnails)
+        self.warning, self.summary, self.control = QLabel(), QLabel(), QLabel()
+        self.read_button = QPushButton()
+        self.view = GalleryView(
+            self.thumbnails.store, self.thumbnails.caption, self.thumbnails.reason, who="neighbours"
+        )
+        self._allowed: TableView | None = None  # a table whose features may be read, large as they are
+        self._beside: int | None = None
+        self._stale = True
+        self._asking: Latest[Question, Answer] = Latest(self.finder.answer, self._answered, self._failed, self)
+        self._controlling: Latest[tuple[TableView, Any], tuple[TableView, Position]] = Latest(
+            self._find_position, self._positioned, self.control.setText, self
+        )
+        self._pairing: Latest[Pair, tuple[Pair, tuple[Plate, Site] | None]] = Latest(
+            _find_pair, self._show_pair, self._failed, self
+        )
+        self._set_up()
+        self._lay_out()
+        self._connect()
+        self._new_table(state.table)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being found."""
+        return self._asking.busy or self._controlling.busy or self._pairing.busy or self.thumbnails.store.busy
+
+    # --- Building --------------------------------------------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        self.query_box.addItem("of the current row", "current")
+        self.query_box.addItem("of the selected group", "group")
+        self.query_box.setToolTip("The query: one row, or the mean of what is selected")
+        self.query_box.setAccessibleName("Query")
+        self.metric.addItem("cosine", "cosine")
+        self.metric.addItem("Euclidean", "euclidean")
+        self.metric.setToolTip("Distance between profiles")
+        self.metric.setAccessibleName("Distance")
+        self.k.setRange(1, 200)
+        self.k.setValue(12)
+        self.k.setSuffix(" nearest")
+        self.k.setAccessibleName("How many neighbours")
+        for same in _NOT_SAME:
+            box = QCheckBox(same)
+            box.setToolTip(_TIPS[same])
+            self.not_same[same] = box
+        self.not_same["well"].setChecked(True)
+        self.same_line.setToolTip(_TIPS["cell_line"])
+        for label in (self.warning, self.summary, self.control):
+            label.setWordWrap(True)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.warning.setObjectName("alignment_warning")
+        self.warning.setStyleSheet(
+            f"#alignment_warning {{ border: 1px solid {style.WARNING}; border-radius: 5px; padding: 4px; }}"
+        )
+        self.read_button.hide()
+        self.view.side = 104
+
+    def _lay_out(self) -> None:
+        bar = FlowLayout(gap=style.GAP)
+        bar.addWidget(self.k)
+        bar.addWidget(self.query_box)
+        bar.addWidget(self.metric)
+        bar.addWidget(self.channels)
+        filters = FlowLayout(gap=style.GAP + 2)
+        filters.addWidget(QLabel("not the same"))
+        for box in self.not_same.values():
+            filters.addWidget(box)
+        filters.addWidget(self.same_line)
+        button = QHBoxLayout()
+        button.addWidget(self.read_button)
+        button.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(style.GAP, style.GAP, style.GAP, style.GAP)
+        layout.setSpacing(style.GAP)
+        layout.addLayout(bar)
+        layout.addLayout(filters)
+        layout.addWidget(self.warning)
+        layout.addLayout(button)
+        layout.addWidget(self.summary)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(self.control)
+
+    def _connect(self) -> None:
+        self.query_box.currentIndexChanged.connect(lambda _: self.ask())
+        self.metric.currentIndexChanged.connect(lambda _: self.ask())
+        self.k.valueChanged.connect(lambda _: self.ask())
+        for box in (*self.not_same.values(), self.same_line):
+            box.toggled.connect(lambda _: self.ask())
+        self.read_button.clicked.connect(self._allow)
+        self.view.clicked.connect(self.show_beside)
+        self.view.activated.connect(self._make_query)
+        self.view.picked.connect(self._pick)
+        self.view.hovered.connect(self._hover)
+        self.thumbnails.store.arrived.connect(lambda rows: self.view.refresh())
+        self.thumbnails.store.changed.connect(self.view.ask)
+        events = self._state.events
+        events.table.connect(self._new_table)
+        events.current.connect(lambda _: self._new_query("current"))
+        events.selection.connect(lambda _: self._new_query("group"))
+
+    # --- From the state --------------------------------------------------------------------------------------------
+
+    def _new_table(self, table: TableView | None) -> None:
+        self._asking.forget()
+        self._controlling.forget()
+        self.answer = self.position = None
+        self._beside = None
+        roles = table.roles if table is not None else None
+        there = {
+            "plate": roles is not None and roles.plate is not None,
+            "well": roles is not None and roles.well is not None and roles.site is not None,
+            "position": roles is not None and roles.well is not None,
+            "compound": roles is not None and roles.label is not None,
+        }
+        for same, box in self.not_same.items():
+            box.setVisible(there[same])
+        self.same_line.setVisible(roles is not None and roles.cell_line is not None)
+        words = alignment_warning(table) if table is not None else ""
+        self.warning.setText(words)
+        self.warning.setVisible(bool(words))
+        self.control.setText("")
+        self._show_nothing()
+        self.ask()
+
+    def _new_query(self, kind: str) -> None:
+        if self.query_box.currentData() == kind:
+            self._end_beside()
+            self.ask()
+
+    def question(self) -> Question | None:
+        """What is asked, None without a query."""
+        table = self._state.table
+        if table is None:
+            return None
+        if self.query_box.currentData() == "group":
+            rows = self._state.selected_rows()
+        else:
+            rows = np.array([] if self._state.current is None else [self._state.current], np.int64)
+        if not rows.size:
+            return None
+        exclude = tuple(same for same, box in self.not_same.items() if not box.isHidden() and box.isChecked())
+        line = not self.same_line.isHidden() and self.same_line.isChecked()
+        within: tuple[Same, ...] = ("cell_line",) if line else ()
+        return Question(table, rows, self.k.value(), self.metric.currentData(), exclude, within)
+
+    def ask(self) -> None:
+        """Ask anew, if the panel is looked at: it is this that reads features."""
+        if not self.isVisible():
+            self._stale = True
+            return
+        self._stale = False
+        question = self.question()
+        if question is None:
+            self._asking.forget()
+            self.answer = None
+            self._show_nothing()
+            return
+        size = features_bytes(question.table)
+        must_ask = size > ASK_BYTES and self._allowed is not question.table
+        self.read_button.setVisible(must_ask)
+        if must_ask:
+            self.read_button.setText(f"Find neighbours: reads {size / 1e9:.1f} GB of features")
+            return
+        if size:
+            self.summary.setText("Reading features …")
+        self._asking.ask(question)
+
+    def _allow(self) -> None:
+        self._allowed = self._state.table
+        self.ask()
+
+    def _show_nothing(self) -> None:
+        self.read_button.hide()
+        group = self.query_box.currentData() == "group"
+        self.view.empty_words = (
+            "Select a group to see what is near its mean." if group else "Click a point to see its neighbours."
+        )
+        self.view.set_items(np.empty(0, np.int64))
+        self.summary.setText("")
+        self._state.neighbours = []
+
+    def _answered(self, answer: Answer) -> None:
+        if answer.question.table is not self._state.table:
+            return
+        self.answer = answer
+        query = answer.question.rows
+        single = len(query) == 1
+        self.view.empty_words = answer.words()
+        shown = np.concatenate([query, answer.rows]) if single and len(answer.rows) else answer.rows
+        place = {int(row): i for i, row in enumerate(answer.rows)}
+
+        def badge(row: int) -> tuple[str, str] | None:
+            if row in place:
+                at = place[row]
+                return f"{answer.distances[at]:.3g}", "#7ee2a8" if answer.agree[at] else "#ffffff"
+            return ("query", "#ffd479") if single and row == query[0] else None
+
+        self.view.set_badge(badge)
+        self.view.set_items(shown)
+        words = answer.words()
+        if not single:
+            words = f"Near the mean of {len(query):,} {answer.question.table.unit}s: {words}"
+        self.summary.setText(words)
+        self.summary.setToolTip(f"found in {1000 * answer.seconds:.0f} ms; green: the same label as the query's")
+        self._state.neighbours = answer.rows
+        self._controlling.ask((answer.question.table, answer.question.metric))
+
+    def _failed(self, message: str) -> None:
+        self.summary.setText(message)
+
+    def _find_position(self, wish: tuple[TableView, Any]) -> tuple[TableView, Position]:
+        return wish[0], self.finder.position(*wish)
+
+    def _positioned(self, made: tuple[TableView, Position]) -> None:
+        table, position = made
+        if table is not self._state.table:
+            return
+        self.position = position
+        self.control.setText(position.words())
+        self.control.setStyleSheet(f"color: {style.WARNING};" if position.strong else "")
+        self.control.setToolTip(
+            "1-NN from control wells to their own well position on other plates. All of them hold the same vehicle, so "
+            "what is above chance comes from the position alone."
+        )
+
+    # --- From the person -------------------------------------------------------------------------------------------
+
+    def show_beside(self, row: int) -> None:
+        """Show a neighbour's site at the right of the query's; the query itself ends that."""
+        query = self._state.current
+        self.view.set_marked(frozenset({row}))
+        if row == query:
+            self._end_beside()
+            return
+        images = self._state.images
+        if images is None:
+            return
+        self._beside = row
+        answer, caption = self.answer, self.thumbnails.caption(row)[0]
+        if answer is not None and (found := np.flatnonzero(answer.rows == row)).size:
+            caption = f"{caption}  distance {answer.distances[found[0]]:.3g}"
+        self._pairing.ask(Pair(images, row, query, caption))
+
+    def _show_pair(self, found: tuple[Pair, tuple[Plate, Site] | None]) -> None:
+        pair, place = found
+        if pair.row != self._beside:
+            return
+        display = display_of(self._viewer)
+        if place is None:
+            display.clear(1)
+            return
+        display.show(*place, slot=1, caption=pair.caption)
+
+    def _end_beside(self) -> None:
+        if self._beside is not None:
+            self._beside = None
+            self._pairing.forget()
+            display_of(self._viewer).clear(1)
+        self.view.set_marked(frozenset())
+
+    def _make_query(self, row: int) -> None:
+        self.query_box.setCurrentIndex(0)
+        self._state.current = row
+
+    def _pick(self, rows: NDArray[np.int64], how: str) -> None:
+        self._state.select(rows, "add" if how == "add" else "remove" if how == "remove" else "replace")
+
+    def _hover(self, row: int) -> None:
+        self._state.hovered = row if row >= 0 else None
+
+    # --- Qt --------------------------------------------------------------------------------------------------------
+
+    def showEvent(self, event: Any) -> None:
+        """Ask what was not asked while nobody looked."""
+        super().showEvent(event)
+        if self._stale:
+            self.ask()
+
+
+def _find_pair(pair: Pair) -> tuple[Pair, tuple[Plate, Site] | None]:
+    """A neighbour's site: of the same number as the query's where there is one."""
+    found = pair.images.sites(pair.row)
+    if found is None:
+        return pair, None
+    plate, sites = found
+    query = pair.images.sites(pair.query) if pair.query is not None else None
+    number = query[1][0].site if query is not None else None
+    return pair, (plate, next((site for site in sites if site.site == number), sites[0]))
