@@ -4,8 +4,9 @@
 
 Real sites of CPJUMP1 (8 channels of 1080 x 1080 uint16, LZW TIFF) are copied into a screen of as many sites as asked
 for, so that every figure rests on real pixels; all of it stays in the page cache. Peers are timed where they are
-installed: tifffile, zarr-python, tensorstore, ome-zarr-py and a torch DataLoader. Repeats of all contestants alternate;
-medians, and the range of the repeats. Every contestant's pixels are compared with the TIFFs' once.
+installed: tifffile, zarr-python, tensorstore, ome-zarr-py and a torch DataLoader. Contestants take turns; printed are
+medians over the rounds with their range, and the median of the ratios within a round. This package's pixels are
+compared with tifffile's first.
 """
 
 from __future__ import annotations
@@ -88,11 +89,15 @@ def race(contestants: Contestants, repeats: int) -> dict[str, list[float]]:
 def table(title: str, times: dict[str, list[float]], per: int, unit: str, against: str) -> None:
     """Print milliseconds for one unit, and each contestant's speed as a multiple of one of them."""
     print(f"\n## {title}\n\n| | ms a {unit}, median (range) | speed against {against} |\n| --- | --- | --- |")
-    base = statistics.median(times[against])
     for name, found in times.items():
         scaled = [1e3 * value / per for value in found]
-        ratio = base / statistics.median(found)
+        ratio = speed(times, name, against)
         print(f"| {name} | {statistics.median(scaled):.2f} ({min(scaled):.2f} to {max(scaled):.2f}) | {ratio:.2f} |")
+
+
+def speed(times: dict[str, list[float]], name: str, against: str) -> float:
+    """How many times as fast one is as another: the median over rounds, since what else runs changes between them."""
+    return statistics.median(other / own for own, other in zip(times[name], times[against], strict=True))
 
 
 def index(scratch: Path, repeats: int) -> None:
@@ -162,6 +167,12 @@ def convert(screen: Path, scratch: Path, repeats: int) -> None:
 
     times = race({"convert": run, "decoding alone": decode, "writing alone (with fsync)": write}, repeats)
     table("Conversion of LZW TIFFs to a store, verified", times, len(plate.sites), "site", "decoding alone")
+    spent = {}
+    for name, work in (("convert", run), ("decoding alone", decode)):
+        start = time.process_time()
+        work()
+        spent[name] = 1e3 * (time.process_time() - start) / len(plate.sites)
+    print(f"\nProcessor time a site: {', '.join(f'{name} {value:.0f} ms' for name, value in spent.items())}.")
 
 
 def decode_plane(path: Path) -> np.ndarray:
@@ -190,7 +201,7 @@ def sites(screen: Path, scratch: Path, repeats: int) -> None:
     memory = np.empty_like(first[0])
     times = race(
         {
-            "libtiff on bytes in memory (limit)": decoder,
+            DECODER: decoder,
             "read_site": lambda: each(tiffs, read_site),
             "read_site into a reused buffer": lambda: each(tiffs, lambda site: read_site(site, out=memory)),
             "tifffile": lambda: each(tiffs, lambda site: np.stack([tifffile.imread(path) for path in site.paths])),
@@ -198,7 +209,7 @@ def sites(screen: Path, scratch: Path, repeats: int) -> None:
         repeats,
     )
     table("A site of 8 channels from LZW TIFFs, one thread", times, count, "site", "tifffile")
-    lzw = times[REUSED]
+    print(f"\n{REUSED}: {speed(times, REUSED, DECODER):.2f} of the decoder's own speed.")
     for name in ("compressed", "uncompressed"):
         plate = plates[name]
         times = race(
@@ -206,6 +217,7 @@ def sites(screen: Path, scratch: Path, repeats: int) -> None:
                 "plain reads into a reused buffer (limit)": plain_reads(plate),
                 "read_site": lambda plate=plate: each(plate, read_site),
                 "read_site into a reused buffer": lambda plate=plate: each(plate, lambda s: read_site(s, out=memory)),
+                TIFFS: lambda: each(tiffs, lambda site: read_site(site, out=memory)),
                 "read_thumbnail": lambda plate=plate: each(plate, read_thumbnail),
                 **peers(plate),
             },
@@ -213,12 +225,14 @@ def sites(screen: Path, scratch: Path, repeats: int) -> None:
         )
         against = "zarr-python"
         table(f"A site of 8 channels from the {name} store, one thread", times, count, "site", against)
-        own, limit = statistics.median(times["read_site"]), statistics.median(times[LIMIT])
         print(
-            f"\nread_site: {limit / own:.2f} of the plain-read limit; {statistics.median(lzw) / own:.1f} x the TIFFs."
+            f"\n{REUSED}: {speed(times, REUSED, LIMIT):.2f} of the plain-read limit; "
+            f"{speed(times, REUSED, TIFFS):.1f} x the TIFFs."
         )
 
 
+DECODER = "libtiff on bytes in memory (limit)"
+TIFFS = "read_site of the LZW TIFFs, into a reused buffer"
 REUSED = "read_site into a reused buffer"
 LIMIT = "plain reads into a reused buffer (limit)"
 
