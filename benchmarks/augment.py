@@ -1,6 +1,6 @@
 """How fast are the augmentations, beside kornia, torchvision and albumentations on the same sites and parameters?
 
-    python benchmarks/augment.py [--device cuda] [--batch 8] [--rounds 7] [--threads 2] [--images PLATES]
+    python benchmarks/augment.py [--device cuda] [--batch 8] [--rounds 7] [--threads 2] [--images PLATES] [--quick]
 
 Geometry (crop, flips, any-angle rotation, elastic deformation) and the whole chain (then brightness and contrast per
 channel, Poisson, dark level and read noise), every augmentation on every view, from uint16 sites of 1080 px to float32
@@ -310,6 +310,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, help="8 on a CPU, 64 on a GPU")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contender")
+    parser.add_argument("--quick", action="store_true", help="leave out torchvision's elastic transform: minutes")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and of OpenCV")
     data = os.environ.get("SSLPROFILER_CPJUMP1")
     parser.add_argument(
@@ -323,13 +324,13 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
     batch = load_batch(given.batch or (8 if device.type == "cpu" else 64), given.images, device)
-    for line in report(batch, device, given.rounds):
+    for line in report(batch, device, given.rounds, given.quick):
         print(line, flush=True)
 
 
-def report(batch: Batch, device: torch.device, rounds: int) -> list[str]:
+def report(batch: Batch, device: torch.device, rounds: int, quick: bool) -> list[str]:
     load = _load()
-    runners = contenders(batch)
+    runners = [runner for runner in contenders(batch) if not (quick and runner.samples)]
     times: dict[tuple[str, str], list[float]] = {}
     for turn in range(rounds + 1):
         for runner in runners:
