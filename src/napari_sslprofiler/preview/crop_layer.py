@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
+from napari.layers import Vectors
 
 from .model import Preview, corner_mark, crop_corners, tile_origin
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari import Viewer
-    from napari.layers import Shapes
     from numpy.typing import NDArray
 
     from .canvas import Panel
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 V1_COLOUR = "#f0c030"
 V2_COLOUR = "#4fc3f7"
 NAME = "Crops of the preview"
+_WIDTH = 1 / 300  # of a line, in sides of the site
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,41 +47,64 @@ def crops_on_first(preview: Preview) -> list[Crop]:
     return found
 
 
+def outline(crop: Crop, side: float) -> NDArray[np.float64]:
+    """The lines of a crop: (N, 2, 2), start and direction in row and column, as napari's vectors are.
+
+    Its four sides, and along its first corner a mark: lines inward side by side, which all of one layer's widths being
+    equal makes a thick one.
+    """
+    # napari puts a pixel's centre at its index, half a pixel from where continuous pixels begin.
+    corners = crop.corners - 0.5
+    lines = [(start, end) for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
+    below, first, right = corner_mark(corners)
+    down = (below - first) / np.linalg.norm(below - first)
+    across = (right - first) / np.linalg.norm(right - first)
+    for inward in np.arange(1, 5) * side * _WIDTH * 0.8:
+        lines += [(first + inward * across, below + inward * across), (first + inward * down, right + inward * down)]
+    return np.array([(start, end - start) for start, end in lines])
+
+
+def warm_up() -> None:
+    """Import what napari's first such layer does, pandas among it: for a worker thread."""
+    Vectors(np.zeros((1, 2, 2)))
+
+
 class CropLayer:
-    """One Shapes layer of a viewer, reused from draw to draw."""
+    """One layer of lines in a viewer, reused from draw to draw.
+
+    Vectors, since a Shapes layer's first use cost 1.9 s of the window's time (it imports and loads compiled
+    triangulation), adding it 0.30 s and a change 40 ms; vectors cost 0.12 s and 5 ms (two shared cores).
+    """
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer_ref = ref(getattr(viewer, "__wrapped__", viewer))
-        self._layer: Shapes | None = None
+        self._layer: Vectors | None = None
+        self._colours: list[str] = []
 
     @property
-    def layer(self) -> Shapes | None:
+    def layer(self) -> Vectors | None:
         """The layer, None while there is none."""
         return self._layer
 
-    def show(self, crops: list[Crop], pixel_size_um: float | None, side: float) -> None:
+    def show(self, crops: Sequence[Crop], pixel_size_um: float | None, side: float) -> None:
         """Show crops of a site whose pixels have a size, and whose sides are about ``side`` pixels."""
         viewer = self._viewer_ref()
         if viewer is None:
             return
-        shapes: list[tuple[NDArray[np.float64], str]] = []
-        colours: list[str] = []
-        for crop in crops:
-            # napari puts a pixel's centre at its index, half a pixel from where continuous pixels begin.
-            corners = crop.corners - 0.5
-            shapes += [(corners, "polygon"), (corner_mark(corners), "path")]
-            colours += [crop.colour, crop.colour]
-        widths = [side / 250.0, side / 80.0] * len(crops)
+        each = [outline(crop, side) for crop in crops]
+        lines = np.concatenate(each)
+        colours = [crop.colour for crop, some in zip(crops, each, strict=True) for _ in some]
         if self._layer is not None and self._layer not in viewer.layers:
             self._layer = None
-        if self._layer is not None and len(self._layer.data) != len(shapes):
-            self.clear()
         if self._layer is None:
-            self._layer = self._add(viewer, shapes, colours, widths, pixel_size_um)
+            self._layer, self._colours = self._add(viewer, lines, colours, side, pixel_size_um), colours
             return
-        self._layer.data = shapes
-        self._layer.edge_color = colours
-        self._layer.edge_width = widths
+        if not np.array_equal(self._layer.data, lines):
+            self._layer.data = lines
+        if colours != self._colours:
+            # Reading colours costs more than the lines themselves.
+            self._layer.edge_color = colours
+        self._colours = colours
         self._layer.visible = True
 
     def hide(self) -> None:
@@ -100,20 +124,19 @@ class CropLayer:
     def _add(
         self,
         viewer: Viewer,
-        shapes: list[tuple[NDArray[np.float64], str]],
+        lines: NDArray[np.float64],
         colours: list[str],
-        widths: list[float],
+        side: float,
         pixel_size_um: float | None,
-    ) -> Any:
+    ) -> Vectors:
         # The person's choice of layer stays.
         chosen, active = set(viewer.layers.selection), viewer.layers.selection.active
         more: dict[str, Any] = {}
         if pixel_size_um is not None:
             more = {"scale": (pixel_size_um, pixel_size_um), "units": ("um", "um")}
-        layer = viewer.add_shapes(
-            shapes, edge_color=colours, edge_width=widths, face_color="transparent", name=NAME, **more
+        layer = viewer.add_vectors(
+            lines, edge_color=colours, edge_width=_WIDTH * side, vector_style="line", name=NAME, **more
         )
-        layer.editable = False
         if chosen:
             viewer.layers.selection = chosen
             viewer.layers.selection.active = active

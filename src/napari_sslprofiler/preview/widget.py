@@ -26,7 +26,7 @@ from sslprofiler_core.recipes import Recipe, load_recipe
 
 from .canvas import ViewsCanvas
 from .client import Renderer
-from .crop_layer import CropLayer, add_pictures, crops_on_first
+from .crop_layer import CropLayer, add_pictures, crops_on_first, warm_up
 from .draw_bar import DrawBar
 from .lifetime import hear
 from .model import Wish, choices_of_partner, idle_keys, settle
@@ -134,7 +134,7 @@ class PreviewWidget(QWidget):
         self._splitter.setStretchFactor(0, 0)
         self._splitter.setStretchFactor(1, 1)
         self._moved = False
-        self._splitter.splitterMoved.connect(self._keep_share)
+        self._splitter.splitterMoved.connect(lambda: setattr(self, "_moved", True))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(style.MARGIN, style.MARGIN, style.MARGIN, style.MARGIN)
         layout.addWidget(self._splitter)
@@ -176,11 +176,8 @@ class PreviewWidget(QWidget):
             self._splitter.setSizes([1000, 1000])
             return
         around = views.sizeHint().height() - self.canvas.sizeHint().height()
-        wanted = around + min(self.canvas.height_of_row(self.canvas.width()), round(0.4 * whole))
-        self._splitter.setSizes([wanted, max(0, whole - wanted)])
-
-    def _keep_share(self) -> None:
-        self._moved = True
+        high = around + min(self.canvas.height_of_row(self.canvas.width()), round(0.4 * whole))
+        self._splitter.setSizes([high, max(0, whole - high)])
 
     def showEvent(self, event: QShowEvent) -> None:
         """Start the renderer when it is first seen, and catch up."""
@@ -316,6 +313,8 @@ class PreviewWidget(QWidget):
     def _work(self, asked: tuple[Wish, bool]) -> Answer:
         wish, exact = asked
         settled = settle(wish, self._pairings)
+        if self.answer is None:
+            warm_up()
         return Answer(wish, settled, self._renderer.ask(settled.request), exact)
 
     def _arrived(self, answer: Answer) -> None:
