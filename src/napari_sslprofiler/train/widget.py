@@ -22,6 +22,7 @@ from napari_sslprofiler.train.recent import RecentRuns
 from napari_sslprofiler.train.run_panel import RunPanel
 from napari_sslprofiler.train.setup_panel import SetupPanel
 from sslprofiler_core.errors import UserError
+from sslprofiler_core.training.presence import PresenceWatcher
 from sslprofiler_core.training.run_folder import RunFolder
 from sslprofiler_core.training.run_state import RunState, RunStatus
 from sslprofiler_core.training.watch import RunWatcher
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 _POLL_MS = 500
+_LEAVING_S = 20.0
 _SLOW_POLL_MS = 3000  # of a run that has ended: it may be resumed elsewhere
 
 # Trainings that this program started: kept so that the system can let go of them when they end.
@@ -63,6 +65,7 @@ class TrainWidget(QWidget):
         self._run: Path | None = None
         self._watcher: RunWatcher | None = None
         self._last: RunStatus | None = None
+        self._refusal = ""  # why the last start was refused, until there is another
         self._mine: set[Path] = set()
         self._ended: dict[Path, int] = {}  # exit statuses
         self._window: Callable[[], QWidget | None] = lambda: None
@@ -121,6 +124,7 @@ class TrainWidget(QWidget):
     def _refused(self, message: str) -> None:
         self.setup.meaning.set_timing(True)
         self.setup.refused(message)
+        self._refusal = message
         self.run_panel.message.setText(message)
         self.run_panel.resume_button.setEnabled(self._run is not None)
 
@@ -134,7 +138,7 @@ class TrainWidget(QWidget):
     def follow(self, run: Path, remember: bool = True) -> None:
         """Show a run, whoever trains it, and keep up with it."""
         run = Path(run).resolve()
-        self._run, self._watcher, self._last = run, RunWatcher(run), None
+        self._run, self._watcher, self._last, self._refusal = run, RunWatcher(run), None, ""
         if remember:
             self._recent.add(run)
             if run not in self._session.runs:
@@ -164,6 +168,10 @@ class TrainWidget(QWidget):
             return
         if state.status is RunStatus.STARTING and state.run in self._ended:
             state = ended_early(state, self._ended[state.run])
+        if state.status is not self._last:
+            self._refusal = ""
+        elif self._refusal:
+            state = replace(state, message=self._refusal)
         self.run_panel.show_state(state)
         self._timer.setInterval(_POLL_MS if state.status.alive else _SLOW_POLL_MS)
         if state.status is self._last:
@@ -263,8 +271,15 @@ def _start(plan: TrainPlan) -> Path:
 
     run = plan.out.resolve()
     child = _children.get(run)
-    if child is not None and child.poll() is None:
-        raise UserError(f"A training (process {child.pid}) is at work in {run}. Choose another run folder.")
+    if child is not None:
+        # One that has just paused may still be leaving.
+        leaving = not PresenceWatcher(run).look()[1]
+        try:
+            child.wait(_LEAVING_S if leaving else 0.0)
+        except subprocess.TimeoutExpired:
+            raise UserError(
+                f"A training (process {child.pid}) is at work in {run}. Choose another run folder."
+            ) from None
     folder = RunFolder(run)
     if plan.resume:
         folder.forget_control()

@@ -25,10 +25,10 @@ def wait() -> Wait:
     """Let the window work until something is so."""
     from qtpy.QtWidgets import QApplication
 
-    def wait(until: Callable[[], object], seconds: float = 90.0) -> None:
+    def wait(until: Callable[[], object], seconds: float = 180.0) -> None:
         end = time.monotonic() + seconds
         while not until():
-            assert time.monotonic() < end, "it did not happen"
+            assert time.monotonic() < end, f"it did not happen in {seconds} s"
             QApplication.processEvents()
             time.sleep(0.005)
 

@@ -6,6 +6,8 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QCloseEvent, QGuiApplication
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_sslprofiler.state import session_of
+from napari_sslprofiler.train import widget as widget_module
 from sslprofiler_core.cli import build_parser
 from sslprofiler_core.training import RunFolder, RunStatus, start_training
 
@@ -144,35 +147,30 @@ def test_start_pause_resume_kill_resume_stop(
     wait(lambda: status(ready) is RunStatus.STOPPED)
 
 
-def test_a_deleted_run_folder_is_a_sentence(ready: TrainWidget, wait: Wait) -> None:
-    run = begin(ready, wait)
-    pid = ready.run_panel.state.pid
-    shutil.rmtree(run.path, ignore_errors=True)
-    wait(lambda: not run.path.exists() or not shutil.rmtree(run.path, ignore_errors=True))
-    wait(lambda: status(ready) is RunStatus.ABSENT, 20)
-    assert "has gone" in message(ready)
-    os.kill(pid, signal.SIGKILL)
-
-
-def test_a_run_folder_filled_with_rubbish_is_lived_through(ready: TrainWidget, wait: Wait) -> None:
+def test_rubbish_in_the_run_folder_and_then_no_folder(ready: TrainWidget, wait: Wait) -> None:
+    """In the middle of a training: a sentence each time, a way on, and a window that lives."""
     run = begin(ready, wait)
     child = ready.run_panel.state.pid
     for path in (run.events_file, run.facts_file, run.recipe_file, run.log_file, run.path / "stranger"):
         path.write_bytes(os.urandom(5000) + b"\n{]\n" * 100)
-    wait(lambda: "damaged" in message(ready), 20)
+    wait(lambda: "damaged" in message(ready), 30)
     os.kill(child, signal.SIGKILL)
-    wait(lambda: not status(ready).alive, 20)
+    wait(lambda: not status(ready).alive, 30)
     ready.run_panel.resume_button.click()
-    wait(lambda: "run.json cannot be read" in message(ready), 20)
+    wait(lambda: "run.json cannot be read" in message(ready), 30)
+    shutil.rmtree(run.path)
+    wait(lambda: status(ready) is RunStatus.ABSENT, 30)
+    assert "has gone" in message(ready) and not ready.run_panel.resume_button.isEnabled()
 
 
-def test_what_the_child_refuses_is_shown(ready: TrainWidget, wait: Wait) -> None:
-    """The folder changes between the form's look at it and the child's."""
-    ready.setup.form.set("train.lr", 1e30)
-    wait(ready.setup.start_button.isEnabled)
-    ready.setup.start_button.click()
+def test_what_failed_is_shown_with_a_way_on(ready: TrainWidget, trained: Path, tmp_path: Path, wait: Wait) -> None:
+    run = RunFolder(shutil.copytree(trained, tmp_path / "failed"))
+    with run.events_file.open("a") as file:
+        file.write('{"event": "failed", "step": 12, "reason": "Cannot write x. Make room."}\n')
+    ready.follow(run.path)
     wait(lambda: status(ready) is RunStatus.FAILED)
-    assert "not finite 3 steps in a row" in message(ready) and "Lower train.lr" in message(ready)
+    assert message(ready).startswith("Cannot write x. Make room. Resume goes on from step 12.")
+    assert ready.run_panel.resume_button.isEnabled()
 
 
 def test_a_folder_with_other_things_is_refused_at_once(ready: TrainWidget, wait: Wait, tmp_path: Path) -> None:
@@ -219,22 +217,35 @@ def test_last_runs_are_remembered(viewer: Viewer, trained: Path, tmp_path: Path,
 
 
 @pytest.mark.parametrize("answer", ["stop", "leave", "cancel"])
-def test_closing_the_window_asks_about_a_training(answer: str, ready: TrainWidget, wait: Wait) -> None:
-    run = begin(ready, wait)
-    asked: list[Path] = []
+def test_closing_the_window_asks_about_a_training(answer: str, ready: TrainWidget, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "one")
+    run.path.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        widget_module._children[run.path] = child
+        ready._mine.add(run.path)
+        asked: list[Path] = []
 
-    def ask(path: Path) -> str:
-        asked.append(path)
-        return answer
+        def ask(path: Path) -> str:
+            asked.append(path)
+            return answer
 
-    ready.ask_on_close = ask
-    event = QCloseEvent()
-    event.accept()
-    taken = ready.eventFilter(ready.window(), event)
-    assert asked == [run.path]
-    assert taken == (answer == "cancel")
-    assert event.isAccepted() == (answer != "cancel")
-    assert run.control() == ("stop" if answer == "stop" else None)
+        ready.ask_on_close = ask
+        event = QCloseEvent()
+        taken = ready.eventFilter(main_window(ready), event)
+        assert asked == [run.path]
+        assert taken == (answer == "cancel")
+        assert event.isAccepted() == (answer != "cancel")
+        assert run.control() == ("stop" if answer == "stop" else None)
+        child.kill()
+        child.wait()
+    assert ready.at_work() == ()
+
+
+def main_window(widget: TrainWidget) -> QWidget:
+    found: QWidget = widget
+    while not found.inherits("QMainWindow"):
+        found = found.parentWidget()
+    return found
 
 
 def test_the_question_itself(ready: TrainWidget, wait: Wait) -> None:
