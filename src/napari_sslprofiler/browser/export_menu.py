@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,14 +122,17 @@ class Keeper(QObject):
         self.said.emit(f"annotations saved in {path.name}")
 
 
-_keepers: WeakKeyDictionary[Any, Keeper] = WeakKeyDictionary()
+# Weak on both sides: what holds a state may not be kept by it.
+_keepers: WeakKeyDictionary[Any, ref[Keeper]] = WeakKeyDictionary()
 
 
 def keeper_of(state: BrowserState) -> Keeper:
     """The state's keeper of annotations, made when first asked for."""
-    if state not in _keepers:
-        _keepers[state] = Keeper(state)
-    return _keepers[state]
+    found = _keepers[state]() if state in _keepers else None
+    if found is None:
+        found = Keeper(state)
+        _keepers[state] = ref(found)
+    return found
 
 
 class TakeAway(QToolButton):

@@ -143,10 +143,10 @@ class GalleryPanel(QWidget):
         self.group.currentIndexChanged.connect(lambda _: self._arrange())
         self.descending.toggled.connect(self._turn)
         self.only_selected.toggled.connect(lambda _: self._arrange())
-        self.thumbnails.store.arrived.connect(lambda rows: view.refresh())
+        self.thumbnails.store.arrived.connect(self._pictures_came)
         self.thumbnails.store.changed.connect(self._again)
-        state.events.columns.connect(lambda _: self._new_columns())
-        state.events.filter.connect(lambda _: self._arrange())
+        state.events.columns.connect(self._new_columns)
+        state.events.filter.connect(self._arrange)
         state.events.selection.connect(self._new_selection)
         state.events.current.connect(self._new_current)
 
@@ -219,6 +219,9 @@ class GalleryPanel(QWidget):
         elif selected:
             words += f", {selected:,} selected"
         self.count.set_words(words)
+
+    def _pictures_came(self) -> None:
+        self.view.refresh()
 
     def _again(self) -> None:
         self.view.refresh()

@@ -159,12 +159,12 @@ class NeighboursPanel(QWidget):
         self.view.activated.connect(self._make_query)
         self.view.picked.connect(self._pick)
         self.view.hovered.connect(self._hover)
-        self.thumbnails.store.arrived.connect(lambda rows: self.view.refresh())
+        self.thumbnails.store.arrived.connect(self._pictures_came)
         self.thumbnails.store.changed.connect(self.view.ask)
         events = self._state.events
         events.table.connect(self._new_table)
-        events.current.connect(lambda _: self._new_query("current"))
-        events.selection.connect(lambda _: self._new_query("group"))
+        events.current.connect(self._new_current)
+        events.selection.connect(self._new_selection)
 
     # --- From the state --------------------------------------------------------------------------------------------
 
@@ -189,6 +189,15 @@ class NeighboursPanel(QWidget):
         self.control.setText("")
         self._show_nothing()
         self.ask()
+
+    def _pictures_came(self) -> None:
+        self.view.refresh()
+
+    def _new_current(self) -> None:
+        self._new_query("current")
+
+    def _new_selection(self) -> None:
+        self._new_query("group")
 
     def _new_query(self, kind: str) -> None:
         if self.query_box.currentData() == kind:

@@ -159,11 +159,11 @@ class PlatesPanel(QWidget):
         self.strip.hovered.connect(self._hover_strip)
         self.controls_button.clicked.connect(self.colour_by_controls)
         events = self._state.events
-        events.table.connect(lambda _: self._redraw())
-        events.filter.connect(lambda _: self._redraw())
-        events.colouring.connect(lambda _: self._redraw())
-        events.selection.connect(lambda _: self._show_selection())
-        events.current.connect(lambda _: self._show_current(follow=True))
+        events.table.connect(self._redraw)
+        events.filter.connect(self._redraw)
+        events.colouring.connect(self._redraw)
+        events.selection.connect(self._show_selection)
+        events.current.connect(self._new_current)
 
     # --- From the state --------------------------------------------------------------------------------------------
 
@@ -253,6 +253,9 @@ class PlatesPanel(QWidget):
             self._setting = True
             self.map.selected = frozenset(grid.well_of(int(p)) for p in np.flatnonzero(selected[self.plate]))
             self._setting = False
+
+    def _new_current(self) -> None:
+        self._show_current(follow=True)
 
     def _show_current(self, *, follow: bool) -> None:
         grid, row = self.grid, self._state.current

@@ -131,12 +131,12 @@ class TablePanel(QWidget):
         shortcut = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self)
         shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         shortcut.activated.connect(self.copy)
-        events.table.connect(lambda _: self._new_table())
-        events.columns.connect(lambda _: self._new_columns())
-        events.filter.connect(lambda _: self._arrange())
+        events.table.connect(self._new_table)
+        events.columns.connect(self._new_columns)
+        events.filter.connect(self._arrange)
         events.selection.connect(self._new_selection)
         events.current.connect(self._new_current)
-        events.colouring.connect(lambda _: view.verticalHeader().viewport().update())
+        events.colouring.connect(self._new_colours)
 
     # --- From the state --------------------------------------------------------------------------------------------
 
@@ -159,6 +159,9 @@ class TablePanel(QWidget):
         self._arrange()
 
     _known: frozenset[str] = frozenset()
+
+    def _new_colours(self) -> None:
+        self.view.verticalHeader().viewport().update()
 
     def _new_selection(self, selection: NDArray[np.bool_]) -> None:
         self.model.selected = selection

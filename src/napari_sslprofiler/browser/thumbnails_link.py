@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QImage
@@ -62,7 +62,7 @@ class Thumbnails(QObject):
         )
         self._measuring: Latest[Plate, tuple[str, _Limits]] = Latest(_measure, self._measured, self._skip, self)
         self.store.unmeasured.connect(self._measure_later, Qt.ConnectionType.QueuedConnection)
-        state.events.table.connect(lambda _: self._captions.clear())
+        state.events.table.connect(self._forget_captions)
         state.events.images.connect(self._new_images)
         self._session.events.screen.connect(self._new_screen)
         state.thumbnail_for = self.thumbnail_for
@@ -81,6 +81,9 @@ class Thumbnails(QObject):
                 self._captions.clear()
             found = self._captions[row] = caption_of(self._state, row)
         return found
+
+    def _forget_captions(self) -> None:
+        self._captions.clear()
 
     def reason(self, row: int) -> tuple[str, str]:
         """Why a row has no picture: a few words, and a sentence; both "" while it is on its way."""
@@ -162,11 +165,14 @@ def _measure(plate: Plate) -> tuple[str, _Limits]:
     return plate.name, measure_contrast(plate, lambda done, total: None)
 
 
-_all: WeakKeyDictionary[Any, Thumbnails] = WeakKeyDictionary()
+# Weak on both sides: what holds a state may not be kept by it.
+_all: WeakKeyDictionary[Any, ref[Thumbnails]] = WeakKeyDictionary()
 
 
 def thumbnails_of(state: BrowserState, viewer: Viewer) -> Thumbnails:
     """The state's thumbnails, made when first asked for."""
-    if state not in _all:
-        _all[state] = Thumbnails(state, viewer)
-    return _all[state]
+    found = _all[state]() if state in _all else None
+    if found is None:
+        found = Thumbnails(state, viewer)
+        _all[state] = ref(found)
+    return found
