@@ -127,7 +127,7 @@ def browser_figures(table: Path) -> dict[str, float]:
         app.processEvents()
 
     def drawn() -> bool:
-        return widget.state.positions is not None and not widget.map.busy
+        return widget.state.positions is not None and not widget.map.drawing
 
     def timed(act: Callable[[], object], repeats: int = 5) -> float:
         taken = []
@@ -151,7 +151,7 @@ def browser_figures(table: Path) -> dict[str, float]:
     settle(lambda: widget.state.table is not None and widget.state.table.path == table and drawn())
     settle(lambda: widget.map.frames > frames + 1)
     figures = {"first picture": time.perf_counter() - start}
-    settle(drawn)
+    settle(lambda: not (widget.map.busy or widget.jobs.busy))
     state = widget.state
     assert state.table is not None
     held = float(state.table.metadata.memory_usage(deep=True).sum()) / 2**20

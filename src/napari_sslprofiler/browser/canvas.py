@@ -35,6 +35,7 @@ class MapCanvas:
         self._picture_view: Viewport | None = None
         self._codes = (np.zeros(0, np.uint16), np.zeros(0, np.uint8), np.zeros((1, 3), np.uint8))
         self._stale = False
+        self._places: NDArray[np.float32] | None = None
         self._rows = 0
         self.frames = 0
         self._canvas.events.draw.connect(self._count, position="last")
@@ -50,10 +51,14 @@ class MapCanvas:
         return bool(self._picture.visible)
 
     def set_places(self, positions: NDArray[np.float32]) -> None:
-        """Places of all rows, (N, 2)."""
+        """Places of all rows, (N, 2); points are uploaded when they are first on show."""
+        self._places = positions
         self._rows = len(positions)
-        self._points.set_places(positions)
         self._stale = True
+        # Nothing is drawn before it has its colours; a million points for nothing take half a second.
+        self._points.visible = self._picture.visible = False
+        self._picture_view = None
+        self._canvas.update()
 
     def set_looks(self, codes: NDArray[np.uint16], looks: NDArray[np.uint8], palette: NDArray[np.uint8]) -> None:
         """Colours and looks of all rows; points that are not on show get them when they are."""
@@ -117,6 +122,9 @@ class MapCanvas:
 
     def _upload(self) -> None:
         codes, looks, palette = self._codes
+        if self._places is not None:
+            self._points.set_places(self._places)
+            self._places = None
         if self._stale and len(codes) == self._rows:
             self._points.set_looks(codes, looks, palette)
             self._stale = False

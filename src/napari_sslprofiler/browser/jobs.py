@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sslprofiler.background import Latest, Report, Task
 from napari_sslprofiler.child_process import run_child
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Up to so many rows a map is made without asking: some minutes at most.
 MAP_AT_ONCE = 60_000
+
+_WARM_AFTER = 1000  # milliseconds: the first picture comes first
 
 # Computed columns and the recipes that saved states keep.
 COMPUTED: dict[str, dict[str, Any]] = {
@@ -117,6 +119,10 @@ class Jobs(QObject):
         self.centred = False
         self._opening: Latest[Path, Opened] = Latest(prepare, self._show, self.problem.emit, self)
         self._warming: Latest[ColumnStore, ColumnStore] = Latest(_warm, self._warmed, None, self)
+        self._warm_later = QTimer(self)
+        self._warm_later.setSingleShot(True)
+        self._warm_later.setInterval(_WARM_AFTER)
+        self._warm_later.timeout.connect(lambda: self._warming.ask(state.columns))
         self._map: Task[Any] | None = None
         self._column: Task[Any] | None = None
 
@@ -209,6 +215,7 @@ class Jobs(QObject):
     def stop(self) -> None:
         """Stop all: the window closes."""
         self._opening.forget()
+        self._warm_later.stop()
         self._warming.forget()
         for task in (self._map, self._column):
             if task is not None and task.running:
@@ -237,7 +244,7 @@ class Jobs(QObject):
         if opened.saved is not None:
             self._compute_again(opened.saved)
         self.opened.emit(opened)
-        self._warming.ask(state.columns)
+        self._warm_later.start()
 
     def _warmed(self, columns: ColumnStore) -> None:
         if columns is self._state.columns:

@@ -39,15 +39,7 @@ _DensityRequest = tuple[NDArray[np.float32], NDArray[np.uint16], NDArray[np.uint
 
 
 class MapView(QWidget):
-    """The map of a browser's state.
-
-    Signals
-    -------
-    tool_changed
-        The tool in hand: "pan", "lasso" or "rectangle".
-    mode_changed
-        "auto", "points" or "density".
-    """
+    """The map of a browser's state. ``tool_changed`` gives the tool in hand, ``mode_changed`` the `mode`."""
 
     tool_changed = Signal(str)
     mode_changed = Signal(str)
@@ -60,6 +52,7 @@ class MapView(QWidget):
         self.overlay = Overlay(self)
         self.card = HoverCard(self)
         self._picker: Picker | None = None
+        self._unpicked: NDArray[np.float32] | None = None
         self._mode: Mode = "auto"
         self._fit_scale = 1.0
         self._at_home = True
@@ -131,9 +124,14 @@ class MapView(QWidget):
         return self._canvas.frames
 
     @property
+    def drawing(self) -> bool:
+        """Whether something is still to be drawn."""
+        return self._later.isActive() or self._densities.busy
+
+    @property
     def busy(self) -> bool:
-        """Whether something is still to be drawn or made ready."""
-        return self._later.isActive() or self._densities.busy or self._pickers.busy
+        """Whether something is still to be drawn or made ready for the pointer."""
+        return self.drawing or self._pickers.busy
 
     def say(self, message: str) -> None:
         """Write words in the middle, instead of points."""
@@ -150,7 +148,7 @@ class MapView(QWidget):
         """Show all rows that are shown."""
         positions = self._state.positions
         if positions is not None and self.width() > 1:
-            shown = positions[self._state.filter]
+            shown = positions[self._state.filter] if self._state.filtered else positions
             # The tools stand at the left, the words at the bottom.
             inner = Viewport.around(shown, self.width() - _TOOLS, self.height() - _WORDS)
             middle = inner.moved(_TOOLS / 2, -_WORDS / 2)
@@ -258,14 +256,14 @@ class MapView(QWidget):
     # --- From the state to the canvas ------------------------------------------------------------------------------
 
     def _take_positions(self, positions: NDArray[np.float32] | None) -> None:
-        self._picker = None
+        self._picker, self._unpicked = None, None
         self.overlay.marks.neighbours = ()
         if positions is None:
             self._pickers.forget()
             self._canvas.set_places(np.zeros((0, 2), np.float32))
         else:
             self._canvas.set_places(positions)
-            self._pickers.ask(positions)
+            self._unpicked = positions
             self._look()
             self.overlay.message = ""
         self._mark()
@@ -315,10 +313,18 @@ class MapView(QWidget):
         else:
             self._densities.forget()
             self._canvas.show_points()
+            self._make_picker()
 
     def _show_density(self, made: tuple[NDArray[np.uint8], Viewport]) -> None:
         self._canvas.show_density(*made)
         self._canvas.set_view(self.view)
+        self._make_picker()
+
+    def _make_picker(self) -> None:
+        """Only after the first picture: the two would share the cores."""
+        if self._unpicked is not None:
+            self._pickers.ask(self._unpicked)
+            self._unpicked = None
 
     def _point_size(self, seen: int) -> float:
         """Pixels across: fewer rows are larger, and grow a little as one comes nearer."""
@@ -354,7 +360,6 @@ class MapView(QWidget):
             self.view = grown
             if home:
                 self.home()
-                self._at_home = True
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""
