@@ -79,7 +79,6 @@ class TrainWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.pages)
-        self.setMinimumWidth(340)
         self.setup.start_asked.connect(self.start)
         self.run_panel.pause_asked.connect(partial(self.ask_run, "pause"))
         self.run_panel.stop_asked.connect(partial(self.ask_run, "stop"))
