@@ -133,6 +133,14 @@ def test_the_compiled_loop_equals_torchs_operations(
     assert (done["compiled"] - done["torch"]).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("side", [361, 363])  # just below and just above what is compiled, four channels each
+def test_an_images_noise_is_its_own_whatever_its_batch(side: int) -> None:
+    assert (4 * 361**2 < noise._COMPILED_FROM <= 4 * 363**2) is True
+    images = torch.rand(3, 4, side, side, generator=torch.Generator().manual_seed(0))
+    together = microscope_noise(images, keys_B=[5, 6, 7])
+    assert torch.equal(together[1:2], microscope_noise(images[1:2], keys_B=[6]))
+
+
 def test_without_numba_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise, "_compiled", lambda: None)
     monkeypatch.setattr(noise, "_COMPILED_FROM", 0)

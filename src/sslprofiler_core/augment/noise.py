@@ -4,7 +4,7 @@ A pixel's noise is a function of (key, pixel index). The Poisson rate splits int
 smaller than one step of it; the sum of two independent Poisson counts is Poisson, so drawing the grid's count from an
 alias table (Walker 1977; Vose 1991) and the rest's count by inversion is exact at every level. Large rates split more
 than once. The 32-bit mixer has the structure and constants of Ellis's public-domain "lowbias32", keyed per sample.
-Everything is int32 and float32, which CPU, CUDA and MPS share; large batches on a CPU go through ``noise_kernel``.
+Everything is int32 and float32, which CPU, CUDA and MPS share; large images on a CPU go through ``noise_kernel``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _FINEST = 64  # grid points a photon on the last grid: the rest's rate is below 
 _COARSE = 256  # steps of a grid that another one refines
 _CHUNK = {"cpu": 1 << 16}  # pixels at a time: a CPU's in cache, a GPU's enough to fill it
 _CHUNK_ELSEWHERE = 1 << 22
-_COMPILED_FROM = 1 << 20  # pixels of a batch on a CPU: below, the compiled loop would not earn its start
+# Pixels of an image on a CPU: below, the compiled loop would not earn its start. Never of a batch: the two ways differ
+# by rounding, and an image's noise must not depend on what else is in its batch.
+_COMPILED_FROM = 1 << 19
 
 
 def _constant(value: int) -> Tensor:
@@ -115,7 +117,7 @@ def noise_(images_BCHW: Tensor, shot: float, dark: float, read: float, keys_B: K
         return images_BCHW
     flat_BN = images_BCHW.view(batch, pixels)
     grids = _grids(float(shot), _ceiling(shot, dark, read), str(images_BCHW.device))
-    if images_BCHW.device.type == "cpu" and batch * pixels >= _COMPILED_FROM and (compiled := _compiled()) is not None:
+    if images_BCHW.device.type == "cpu" and pixels >= _COMPILED_FROM and (compiled := _compiled()) is not None:
         _run_compiled(compiled, flat_BN, keys_B, shot, dark, read)
         return images_BCHW
     salts = [send(_salts(keys_B, purpose), images_BCHW.device) for purpose in _streams(grids)]

@@ -4,7 +4,7 @@ Operation by operation, torch reads and writes memory some eighty times a pixel,
 and end, so that threads wait for each other. The counts are the same as there; normals differ by rounding.
 
 Importing this compiles, or loads what an earlier process compiled: a second or three. ``noise`` does so for large
-batches alone.
+images alone.
 """
 
 from __future__ import annotations
