@@ -113,12 +113,14 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--channels", required=True, metavar="GROUP", help="fluorescence, brightfield, all, or names with commas"
     )
-    one.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
+    one.add_argument("--out", type=Path, metavar="RUN", help="run folder (needed but for --estimate)")
     one.add_argument(
         "--recipe", help="name or TOML file (default: paper-vits14, or with --resume what the run was started with)"
     )
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of the recipe")
     one.add_argument("--resume", action="store_true", help="go on where the run was stopped")
+    one.add_argument("--estimate", action="store_true", help="say what it means (pairs, memory, time here), and end")
+    one.add_argument("--json", action="store_true", help="with --estimate: print JSON")
     _device(one)
 
     one = _command(commands, "embed", "turn every site into a vector", _embed)
@@ -231,6 +233,10 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    if arguments.estimate:
+        return _estimate(arguments)
+    if arguments.out is None:
+        raise UserError("The run needs a folder. Name one with --out.")
     from sslprofiler_core.training import train
 
     outcome = train(
@@ -249,6 +255,22 @@ def _train(arguments: argparse.Namespace) -> int:
         return 0
     print(f"Stopped ({outcome.reason}) after step {outcome.step} of {outcome.steps}; go on with --resume.")
     return {"SIGINT": 130, "SIGTERM": 143}.get(outcome.reason, 0)
+
+
+def _estimate(arguments: argparse.Namespace) -> int:
+    from sslprofiler_core.training import estimate_run
+    from sslprofiler_core.training.estimate import estimate_json, format_estimate
+
+    found = estimate_run(
+        arguments.plates,
+        group=arguments.channels,
+        recipe=arguments.recipe or "paper-vits14",
+        overrides=arguments.set,
+        device=arguments.device,
+        channels_file=arguments.channels_file,
+    )
+    print(estimate_json(found) if arguments.json else format_estimate(found))
+    return 0
 
 
 def _embed(arguments: argparse.Namespace) -> int:
