@@ -167,8 +167,8 @@ def read_annotations(table: TableView) -> tuple[Annotations, str]:
         elif name == COPY and name in keys and name not in by:
             saved[name] = "0"
             by.append(name)
-    place = {key: row for row, key in enumerate(keys[by].itertuples(index=False, name=None))}
-    rows = np.array([place.get(key, -1) for key in saved[by].itertuples(index=False, name=None)], np.int64)
+    where = keys[by].drop_duplicates().reset_index(names="row")
+    rows = saved[by].astype(object).merge(where, on=by, how="left")["row"].fillna(-1).to_numpy(np.int64)
     known = rows >= 0
     found = Annotations(table)
     for name in names:

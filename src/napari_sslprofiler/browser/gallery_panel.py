@@ -164,12 +164,18 @@ class GalleryPanel(QWidget):
             box.blockSignals(False)
         self._arrange()
 
-    def _new_selection(self, selection: Any) -> None:
-        self.view.set_marked(selection)
+    def _new_selection(self) -> None:
         if self.only_selected.isChecked():
             self._arrange()
         else:
+            self._mark()
             self._say(len(self.view.rows))
+
+    def _mark(self) -> None:
+        """Frame what is selected, unless all on show is."""
+        selection, rows = self._state.selection, self.view.rows
+        whole = bool(rows.size) and bool(selection[rows].all())
+        self.view.set_marked(frozenset() if whole and self.only_selected.isChecked() else selection)
 
     def _new_current(self, row: int | None) -> None:
         if row is None:
@@ -191,7 +197,6 @@ class GalleryPanel(QWidget):
             self._stale = True  # in a tab that nobody looks at
             return
         self._stale = False
-        self.view.set_marked(self._state.selection)
         keep = self._picking
         wish = Wish(
             self._state.metadata,
@@ -204,7 +209,10 @@ class GalleryPanel(QWidget):
         self._ordering.ask(wish)
 
     def _ordered(self, order: Order) -> None:
+        if order.rows.max(initial=-1) >= len(self._state):
+            return  # of another table
         self.view.set_items(order.rows, order.groups, keep_place=order.keep_place)
+        self._mark()
         self._say(len(order.rows))
         if self._state.current is not None:
             self.view.current = self._state.current

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_sslprofiler import style
@@ -95,9 +95,9 @@ class NeighboursPanel(QWidget):
     # --- Building --------------------------------------------------------------------------------------------------
 
     def _set_up(self) -> None:
-        self.query_box.addItem("of the current row", "current")
-        self.query_box.addItem("of the selected group", "group")
-        self.query_box.setToolTip("The query: one row, or the mean of what is selected")
+        self.query_box.addItem("current row", "current")
+        self.query_box.addItem("selected group", "group")
+        self.query_box.setToolTip("Neighbours of what: one row, or the mean of what is selected")
         self.query_box.setAccessibleName("Query")
         self.metric.addItem("cosine", "cosine")
         self.metric.addItem("Euclidean", "euclidean")
@@ -294,11 +294,16 @@ class NeighboursPanel(QWidget):
             return
         self.position = position
         self.control.setText(position.words())
-        self.control.setStyleSheet(f"color: {style.WARNING};" if position.strong else "")
+        self._colour_control()
         self.control.setToolTip(
             "1-NN from control wells to their own well position on other plates. All of them hold the same vehicle, so "
             "what is above chance comes from the position alone."
         )
+
+    def _colour_control(self) -> None:
+        strong = self.position is not None and self.position.strong
+        amber = style.WARNING if style.is_dark(self) else "#8a5a00"  # the same one, readable on white
+        self.control.setStyleSheet(f"color: {amber};" if strong else "")
 
     # --- From the person -------------------------------------------------------------------------------------------
 
@@ -350,8 +355,15 @@ class NeighboursPanel(QWidget):
     def showEvent(self, event: Any) -> None:
         """Ask what was not asked while nobody looked."""
         super().showEvent(event)
+        self._colour_control()
         if self._stale:
             self.ask()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Another theme."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange and self.position is not None:
+            self._colour_control()
 
 
 def _find_pair(pair: Pair) -> tuple[Pair, tuple[Plate, Site] | None]:

@@ -65,7 +65,7 @@ class Answer:
         if self.chance is None:
             return f"{len(self.rows)} nearest of {self.candidates:,} candidates without a label to compare."
         agreeing, counted = int(self.agree.sum()), int(self.counted.sum())
-        return f"{agreeing} of {counted} neighbours are {self.label}; {self.chance * counted:.2g} would be by chance."
+        return f"{agreeing} of {counted} neighbours are {self.label} (by chance {self.chance * counted:.1f})."
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,24 @@ class Finder:
         self._table: TableView | None = None
         self._indices: dict[Metric, NeighbourIndex] = {}
         self._positions: dict[Metric, Position] = {}
+        self._codes: dict[Same, NDArray[np.int64]] = {}
 
     def _of(self, table: TableView) -> None:
         if self._table is not table:
             self._table = table
             self._indices.clear()
             self._positions.clear()
+            self._codes = {}
+
+    def codes(self, table: TableView) -> dict[Same, NDArray[np.int64]]:
+        """What rows share; see ``exploring.queries.row_codes``."""
+        from sslprofiler_core.exploring.queries import row_codes
+
+        with self._lock:
+            self._of(table)
+            if not self._codes:
+                self._codes = row_codes(table.metadata, table.roles)
+            return self._codes
 
     def index(self, table: TableView, metric: Metric) -> NeighbourIndex:
         """The table's index; reads its features when it is the first."""
@@ -127,15 +139,13 @@ class Finder:
         UserError
             For a filter that the table has no column for.
         """
-        from sslprofiler_core.exploring.queries import row_codes
-
         table, rows = question.table, question.rows
         index = self.index(table, question.metric)
         start = time.perf_counter()
         ask = index.query if len(rows) == 1 else index.query_group
         found, distances = ask(rows, question.k, question.exclude, question.within).of()
         seconds = time.perf_counter() - start
-        codes = row_codes(table.metadata, table.roles)
+        codes = self.codes(table)
         allowed = allowed_rows(codes, index.finite, rows, question.exclude, question.within)
         labels = codes.get("compound")
         if labels is None:

@@ -43,11 +43,12 @@ CONTROLS = "Metadata_ControlDistance"
 
 @dataclass(frozen=True, eq=False)
 class Wish:
-    """What is to be drawn."""
+    """What is to be drawn; columns that are ``named`` are made ready on the way."""
 
     table: TableView
     colouring: Colouring
     shown: NDArray[np.bool_]
+    named: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,13 +177,16 @@ class PlatesPanel(QWidget):
         if table is None:
             self._say("Open a table to see its plates.")
             return
-        self._drawing.ask(Wish(table, self._state.colouring, self._state.filter))
+        names = (table.label, self._state.colouring.column)
+        self._drawing.ask(Wish(table, self._state.colouring, self._state.filter, names))
 
     def _draw(self, wish: Wish) -> Drawn:
         """In a thread: a table's grid is made once."""
         kept = self._grids.get(0)
         grid = kept[1] if kept is not None and kept[0] is wish.table else grid_of(wish.table)
         self._grids[0] = (wish.table, grid)
+        for name in wish.named:
+            self._column(name)
         if grid is None:
             return Drawn(wish.table, None, np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, 1, 1), bool))
         return Drawn(wish.table, grid, *well_colours(grid, wish.colouring, wish.shown))
@@ -245,7 +249,7 @@ class PlatesPanel(QWidget):
         if grid is None or not self.isVisible():
             return
         wells = grid.shape[0] * grid.shape[1]
-        cells = grid.cells()[self._state.selected_rows()]
+        cells = grid.cells[self._state.selected_rows()]
         marked = np.bincount(cells[cells >= 0], minlength=len(grid.plates) * wells) > 0
         selected = marked.reshape(len(grid.plates), wells)
         self.strip.set_selected(selected)

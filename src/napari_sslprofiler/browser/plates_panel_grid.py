@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,7 @@ class Grid:
         """Rows that are at no well position of a plate."""
         return int(((self.plate < 0) | (self.place < 0)).sum())
 
+    @cached_property
     def cells(self) -> NDArray[np.int64]:
         """Each row's well counted over all plates, (N,), -1 for rows at none."""
         wells = self.shape[0] * self.shape[1]
@@ -127,7 +129,7 @@ def well_colours(
     """
     wells = grid.shape[0] * grid.shape[1]
     count = len(grid.plates) * wells
-    cells = grid.cells()
+    cells = grid.cells
     rows = np.flatnonzero((cells >= 0) & shown)
     cells, codes = cells[rows], colouring.codes[rows].astype(np.int64)
     there = np.zeros(count, bool)

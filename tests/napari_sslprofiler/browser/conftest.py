@@ -64,7 +64,8 @@ def shown(viewer: Viewer, qtbot: QtBot) -> Shown:
     def show(panel: QWidget) -> None:
         if panel.parent() is None:
             viewer.window.add_dock_widget(panel, name="Panel", area="right")
-        qtbot.waitUntil(lambda: panel.isVisible() and not panel.busy, timeout=20000)
-        qtbot.wait(30)
+        for _ in range(3):  # an answer that has just come may ask something else
+            qtbot.waitUntil(lambda: panel.isVisible() and not panel.busy, timeout=20000)
+            qtbot.wait(20)
 
     return show
