@@ -327,9 +327,10 @@ class MapView(QWidget):
             self._unpicked = None
 
     def _point_size(self, seen: int) -> float:
-        """Pixels across: fewer rows are larger, and grow a little as one comes nearer."""
+        """Pixels across: fewer rows are larger, as are those of a larger map; they grow a little as one comes nearer."""
         whole = max(int(np.count_nonzero(self._looks != HIDDEN)), 1)
-        size = float(np.clip(46.0 / whole**0.22, 2.0, 12.0))
+        room = float(np.clip((min(self.width(), self.height()) / 550.0) ** 0.5, 0.7, 1.2))
+        size = float(np.clip(46.0 * room / whole**0.22, 2.0, 12.0))
         nearer = max(self._fit_scale / self.view.scale, 1.0)
         return float(np.clip(size * nearer**0.3, 2.0, max(14.0, size)))
 
