@@ -327,7 +327,7 @@ class MapView(QWidget):
             self._unpicked = None
 
     def _point_size(self, seen: int) -> float:
-        """Pixels across: fewer rows are larger, as are those of a larger map; they grow a little as one comes nearer."""
+        """Pixels across: larger for fewer rows and for a larger map; they grow a little as one comes nearer."""
         whole = max(int(np.count_nonzero(self._looks != HIDDEN)), 1)
         room = float(np.clip((min(self.width(), self.height()) / 550.0) ** 0.5, 0.7, 1.2))
         size = float(np.clip(46.0 * room / whole**0.22, 2.0, 12.0))
