@@ -20,11 +20,11 @@ from sslprofiler_core.recipes import Recipe
 from sslprofiler_core.recipes.schema import Section
 
 from . import words
-from .row import Row
+from .row import REFUSED, Row
 from .section import SectionForm
 from .settings import Setting, default_of, settings_of
 
-_LABEL_WIDTH = 172  # pixels; longer labels take two lines
+_LABEL_WIDTH = 186  # pixels; longer labels take two lines
 
 
 class RecipeForm(QWidget):
@@ -79,7 +79,7 @@ class RecipeForm(QWidget):
             self._blocks[name] = block
         self._message = style.hint()
         self._message.setObjectName("problem")
-        self._message.setStyleSheet(f"color: {style.WARNING};")
+        self._message.setStyleSheet(f"color: {REFUSED};")
         self._message.hide()
         self._lay_out(scrolls)
         self._align()

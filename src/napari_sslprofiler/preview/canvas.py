@@ -105,8 +105,9 @@ class ViewsCanvas(QWidget):
         return QSize(460, self.height_of_row(460))
 
     def height_of_row(self, width: int) -> int:
-        """How high three pictures in a row of some width are, with their text."""
-        return round((width - 2 * _GAP) / 3 + _LINE + _BELOW)
+        """How high the pictures are in a row of some width, with their text; three where there are none yet."""
+        count = len(self._panels) or 3
+        return round((width - (count - 1) * _GAP) / count + _LINE + _BELOW)
 
     def minimumSizeHint(self) -> QSize:
         """Still something to see."""
@@ -209,6 +210,9 @@ class ViewsCanvas(QWidget):
         painter.setFont(self.font())
         below = QRectF(rect.left(), rect.bottom() + 2, rect.width(), _BELOW - 2)
         painter.drawText(below, int(Qt.AlignmentFlag.AlignLeft) | int(Qt.TextFlag.TextWordWrap), panel.caption)
+        # Far enlarged, pixels are shown as they are: that is what the network sees.
+        smooth = rect.width() < 2.0 * image.width()
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
         painter.drawImage(rect, image)
         if panel.mask is not None and panel.mask.any():
             self._hatch(painter, panel.mask, rect)
@@ -243,7 +247,7 @@ def _image(rgb_SS3: NDArray[np.uint8]) -> QImage:
     rgb_SS3 = np.ascontiguousarray(rgb_SS3)
     height, width, _ = rgb_SS3.shape
     # The copy owns its pixels: the array's may go.
-    return QImage(rgb_SS3.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+    return QImage(rgb_SS3.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()
 
 
 def _elided(words: str, font: QFont, width: float) -> str:

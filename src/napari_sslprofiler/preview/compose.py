@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,3 +83,14 @@ def masked_picture(rgb_SS3: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArr
     twin = rgb_SS3.copy()
     twin[hidden] = np.rint(0.6 * _GREY + 0.4 * mean_3).astype(np.uint8)
     return twin
+
+
+def mosaic(pictures: Sequence[NDArray[np.uint8]], gap: int = 2) -> NDArray[np.uint8]:
+    """Lay pictures (s, s, 3) out in a square, row by row, with grey between them."""
+    columns = math.ceil(math.sqrt(len(pictures)))
+    side = len(pictures[0])
+    whole = np.full((columns * (side + gap) - gap,) * 2 + (3,), round(_GREY), np.uint8)
+    for place, picture_ss3 in enumerate(pictures):
+        row, column = (part * (side + gap) for part in divmod(place, columns))
+        whole[row : row + side, column : column + side] = picture_ss3
+    return whole

@@ -137,7 +137,7 @@ class DrawBar(QWidget):
 
     def tell_partner(self, number: int, same: bool) -> None:
         """Say which site training's rule gives."""
-        self.partner_box.setItemText(0, "the same site" if same else f"site {number}, as training pairs")
+        self.partner_box.setItemText(0, "the same site" if same else f"site {number} (training's)")
 
     def offer_sizes(self, own: int) -> None:
         """Offer sizes up to training's own; a small view's own size is the first choice."""

@@ -1,4 +1,4 @@
-"""Listening to a session only as long as a widget lives: napari deletes a closed widget's Qt half first."""
+"""Listening and waiting only as long as a widget lives: napari deletes a closed widget's Qt half first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakMethod
 
 from psygnal import SignalInstance
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 
 def hear(signal: SignalInstance, method: Callable[[Any], None], owner: QObject) -> None:
@@ -21,3 +21,15 @@ def hear(signal: SignalInstance, method: Callable[[Any], None], owner: QObject) 
             signal.disconnect(heard, missing_ok=True)
 
     owner.destroyed.connect(forget)
+
+
+def later(owner: QObject, milliseconds: int, then: Callable[[], None]) -> QTimer:
+    """A timer that, started, acts once after some time, unless its owner is gone by then.
+
+    ``QTimer.singleShot`` with a method is not called off with the widget on PySide6.
+    """
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(then)
+    return timer

@@ -12,7 +12,7 @@ from napari_sslprofiler.forms.files import recipe_overrides
 
 from . import words
 from .canvas import Panel
-from .compose import colours_of, display_range, masked_picture, picture, shown_channels
+from .compose import colours_of, display_range, masked_picture, mosaic, picture, shown_channels
 from .crop_layer import V1_COLOUR, V2_COLOUR
 from .model import Preview, Settled, Wish
 
@@ -45,7 +45,7 @@ def group_names(plate: Plate, group: str) -> tuple[str, ...]:
 
 
 def panels_of(answer: Answer, channel: str) -> list[Panel]:
-    """The three pictures of an answer."""
+    """The three pictures of an answer, and its local crops where there are any."""
     preview, request = answer.preview, answer.settled.request
     colours = colours_of(answer.wish.plate)
     shown = shown_channels(answer.wish.plate, request.names, channel)
@@ -53,12 +53,17 @@ def panels_of(answer: Answer, channel: str) -> list[Panel]:
     limits = display_range(request.recipe.augment.standardise)
     first, second = (picture(view, colours_C3, shown, limits) for view in (preview.v1_CSS, preview.v2_CSS))
     twin = masked_picture(first, preview.mask)
+    local = [picture(view, colours_C3, shown, limits) for view in preview.local_LCss]
     captions = [words.short_words(d, shape) for d, shape in zip((preview.v1, preview.v2), preview.shapes, strict=True)]
-    return [
+    panels = [
         Panel("v1", captions[0], first, V1_COLOUR),
         Panel("masked v1", words.masked_words(preview), twin, V1_COLOUR, preview.mask),
         Panel(f"v2, site {request.second.site}", captions[1], second, V2_COLOUR),
     ]
+    if local:
+        count = len(local)
+        panels.append(Panel("local crops", f"{count} of v1's site", mosaic(local)))
+    return panels
 
 
 def notes_of(answer: Answer) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, QTimer
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QGuiApplication, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -28,7 +28,7 @@ from .canvas import ViewsCanvas
 from .client import Renderer
 from .crop_layer import CropLayer, add_pictures, crops_on_first, warm_up
 from .draw_bar import DrawBar
-from .lifetime import hear
+from .lifetime import hear, later
 from .model import Wish, choices_of_partner, idle_keys, settle
 from .pairing import Pairings
 from .recipe_bar import RecipeBar
@@ -69,10 +69,9 @@ class PreviewWidget(QWidget):
         self._base = (_BASE, load_recipe(_BASE))
         self.answer: Answer | None = None
         self._build()
-        self._passing = QTimer(self)
-        self._passing.setSingleShot(True)
-        self._passing.setInterval(_PASS_ON_MS)
-        self._passing.timeout.connect(self._pass_on)
+        self._passing = later(self, _PASS_ON_MS, self._pass_on)
+        self._again = later(self, 0, self.refresh)
+        self._sharing = later(self, 0, self._share)
         self._connect()
         self._show_recipe(self._session.recipe)
         self._take_site(self._session.shown)
@@ -165,18 +164,18 @@ class PreviewWidget(QWidget):
         if self._splitter.orientation() != orientation:
             self._splitter.setOrientation(orientation)
         super().resizeEvent(event)
-        self._share()
+        self._sharing.start()
 
     def _share(self) -> None:
         """Views as high as a row of pictures is, settings the rest; a person who moves the handle decides."""
         if self._moved:
             return
-        views, whole = self._splitter.widget(0), self._splitter.height()
         if self._splitter.orientation() == Qt.Orientation.Horizontal:
             self._splitter.setSizes([1000, 1000])
             return
-        around = views.sizeHint().height() - self.canvas.sizeHint().height()
-        high = around + min(self.canvas.height_of_row(self.canvas.width()), round(0.4 * whole))
+        whole, now = self._splitter.height(), self._splitter.sizes()[0]
+        row = min(self.canvas.height_of_row(self.canvas.width()), round(0.4 * whole))
+        high = now + row - self.canvas.height()
         self._splitter.setSizes([high, max(0, whole - high)])
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -255,10 +254,9 @@ class PreviewWidget(QWidget):
         known = self._plate()
         if known is None:
             self.answer = None
-            self.title.setText("")
             self.canvas.show_message(_NOTHING)
-            self.pixel.clear()
-            self.drawn.clear()
+            for label in (self.title, self.pixel, self.drawn):
+                label.clear()
             self._enable(False)
             return
         _, plate, site = known
@@ -330,8 +328,8 @@ class PreviewWidget(QWidget):
             if later is not None
             else "The open plates do not fill a batch of this recipe"
         )
-        self._say(notes_of(answer))
         self._paint()
+        self._say(notes_of(answer))
         self._show_pixel(-1, -1, -1)
         self._show_crops()
         self._go_on()
@@ -346,12 +344,12 @@ class PreviewWidget(QWidget):
     def _go_on(self) -> None:
         self._asked = False
         if self._waiting:
-            QTimer.singleShot(0, self.refresh)
+            self._again.start()
 
     def _say(self, message: str) -> None:
         self.message.setText(message)
         self.message.setVisible(bool(message))
-        QTimer.singleShot(0, self._share)
+        self._sharing.start()
 
     def _go_to_training(self) -> None:
         if self.answer is not None and self.answer.settled.later is not None:
@@ -385,6 +383,9 @@ class PreviewWidget(QWidget):
         if panel < 0:
             milliseconds = 1000 * preview.seconds_rendering
             self.pixel.setText(f"{preview.request.size} px views, made in {milliseconds:.0f} ms")
+            return
+        if panel > 2:
+            self.pixel.setText("Local crops: parts of v1's site, for the student alone")
             return
         view = preview.v2_CSS if panel == 2 else preview.v1_CSS
         values = [f"{name} {view[place, row, column]:.2f}" for place, name in enumerate(preview.request.names)]

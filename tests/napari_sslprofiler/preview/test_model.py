@@ -19,6 +19,7 @@ from napari_sslprofiler.preview.compose import (
     display_range,
     mask_pixels,
     masked_picture,
+    mosaic,
     picture,
     shown_channels,
 )
@@ -207,6 +208,13 @@ def test_masked_patches_are_one_grey_and_the_rest_is_untouched() -> None:
     twin = masked_picture(rgb, mask)
     assert len(np.unique(twin[hidden], axis=0)) == 1
     np.testing.assert_array_equal(twin[~hidden], rgb[~hidden])
+
+
+def test_local_crops_lie_in_a_square() -> None:
+    crops = [np.full((4, 4, 3), number, np.uint8) for number in range(1, 9)]
+    whole = mosaic(crops)
+    assert whole.shape == (16, 16, 3)
+    assert whole[0, 0, 0] == 1 and whole[6, 0, 0] == 4 and whole[12, 6, 0] == 8 and whole[-1, -1, 0] == 96
 
 
 def test_the_windows_half_of_the_preview_imports_no_torch() -> None:

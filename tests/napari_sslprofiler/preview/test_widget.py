@@ -104,7 +104,7 @@ def test_a_site_is_previewed_with_its_partner_masks_and_crop(
     assert preview.answer is not None
     request = preview.answer.settled.request
     assert request.second.well == request.first.well and request.second.site != request.first.site
-    assert f"site {request.second.site}, as training pairs" in preview.bar.partner_box.currentText()
+    assert f"site {request.second.site} (training's)" == preview.bar.partner_box.currentText()
     qtbot.waitUntil(lambda: NAME in viewer.layers, timeout=5000)
     layer = viewer.layers[NAME]
     np.testing.assert_allclose(layer.data[:4, 0], crop_corners(preview.answer.preview.v1) - 0.5)
