@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -221,3 +223,19 @@ def test_wrong_parameters_are_named() -> None:
         whole_sites([], scales[:0], 24, SMALL)
     with pytest.raises(UserError, match="0 px"):
         whole_sites(sites, scales, 0, SMALL)
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_threads_render_in_the_callers_mode(mode: Callable[[], Any]) -> None:
+    sites = [torch.randint(0, 999, (2, 40, 40), generator=torch.Generator().manual_seed(i)).float() for i in range(8)]
+    scales = torch.tensor([0.0, 1000.0]).expand(8, 2, 2)
+    threads = torch.get_num_threads()
+    done = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            with mode():
+                done.append(whole_sites(sites, scales, 24, AugmentRecipe()).clone())
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*done)

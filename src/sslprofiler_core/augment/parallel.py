@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -25,14 +26,15 @@ def run_parts(work: Callable[[slice], None], parts: Sequence[slice], threads: in
         return
     with _lock:
         pool = _pool(threads)
-    running = [pool.submit(_without_gradients, work, part) for part in parts]
+    mode = torch.inference_mode if torch.is_inference_mode_enabled() else torch.no_grad  # each thread has its own
+    running = [pool.submit(_in_mode, mode, work, part) for part in parts]
     errors = [error for future in running if (error := future.exception()) is not None]
     if errors:
         raise errors[0]
 
 
-def _without_gradients(work: Callable[[slice], None], part: slice) -> None:
-    with torch.no_grad():  # which each thread has of its own
+def _in_mode(mode: Callable[[], Any], work: Callable[[slice], None], part: slice) -> None:
+    with mode():
         work(part)
 
 
