@@ -1,39 +1,24 @@
-"""Bars of controls that live in 400 pixels: a layout that begins another line where there is no room."""
+"""Bars of controls that live in 400 pixels: what does not fit on a line begins another."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import QPoint, QRect, QSize, Qt
-from qtpy.QtWidgets import QLayout, QLayoutItem, QMenu, QSizePolicy, QToolButton, QWidget
+from qtpy.QtCore import QEvent, QRect, QSize
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QCheckBox, QMenu, QSizePolicy, QToolButton, QWidget
 
 
-class FlowLayout(QLayout):
-    """Puts widgets side by side; those with an expanding policy share what is left of their line."""
+class FlowBar(QWidget):
+    """Widgets side by side, in as many lines as they need; expanding ones share what is left of their line."""
 
-    def __init__(self, parent: QWidget | None = None, gap: int = 6) -> None:
-        super().__init__(parent)
-        self._items: list[QLayoutItem] = []
+    def __init__(self, *widgets: QWidget, gap: int = 6) -> None:
+        super().__init__()
+        self._widgets = list(widgets)
         self._gap = gap
-        self.setContentsMargins(0, 0, 0, 0)
-
-    def addItem(self, item: QLayoutItem) -> None:
-        """Add at the end."""
-        self._items.append(item)
-
-    def count(self) -> int:
-        """How many there are."""
-        return len(self._items)
-
-    def itemAt(self, index: int) -> QLayoutItem | None:
-        """One of them, or None."""
-        return self._items[index] if 0 <= index < len(self._items) else None
-
-    def takeAt(self, index: int) -> QLayoutItem | None:
-        """Take one out."""
-        return self._items.pop(index) if 0 <= index < len(self._items) else None
-
-    def expandingDirections(self) -> Qt.Orientation:
-        """It takes no more than it needs."""
-        return Qt.Orientation(0)
+        for widget in widgets:
+            widget.setParent(self)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
 
     def hasHeightForWidth(self) -> bool:
         """Lines depend on the width."""
@@ -41,60 +26,76 @@ class FlowLayout(QLayout):
 
     def heightForWidth(self, width: int) -> int:
         """Of all lines together."""
-        return self._arrange(QRect(0, 0, width, 0), move=False)
-
-    def setGeometry(self, rect: QRect) -> None:
-        """Move the widgets."""
-        super().setGeometry(rect)
-        self._arrange(rect, move=True)
+        lines = self._lines(width)
+        return sum(_height(line) for line in lines) + self._gap * max(0, len(lines) - 1)
 
     def sizeHint(self) -> QSize:
-        """All on one line."""
-        sizes = [item.sizeHint() for item in self._items if not item.isEmpty()]
-        width = sum(s.width() + self._gap for s in sizes)
-        return QSize(width, max((s.height() for s in sizes), default=0))
+        """As high as its width wants it."""
+        width = sum(_size(widget).width() + self._gap for widget in self._shown())
+        return QSize(width, self.heightForWidth(max(self.width(), 1)))
 
-    def minimumSize(self) -> QSize:
-        """The widest of them."""
-        sizes = [item.minimumSize() for item in self._items if not item.isEmpty()]
-        return QSize(max((s.width() for s in sizes), default=0), max((s.height() for s in sizes), default=0))
+    def minimumSizeHint(self) -> QSize:
+        """The widest of them, and as high as its width wants it."""
+        width = max((widget.minimumSizeHint().width() for widget in self._shown()), default=0)
+        return QSize(width, self.heightForWidth(max(self.width(), 1)))
 
-    def _arrange(self, rect: QRect, *, move: bool) -> int:
-        lines: list[list[QLayoutItem]] = [[]]
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Other lines."""
+        super().resizeEvent(event)
+        self._arrange()
+
+    def event(self, event: QEvent) -> bool:
+        """A widget came, went, or wants another size."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._arrange()
+        return super().event(event)
+
+    def _shown(self) -> list[QWidget]:
+        return [widget for widget in self._widgets if not widget.isHidden()]
+
+    def _lines(self, width: int) -> list[list[QWidget]]:
+        lines: list[list[QWidget]] = []
         used = 0
-        for item in self._items:
-            if item.isEmpty():
-                continue
-            width = item.sizeHint().width()
-            if lines[-1] and used + width > rect.width():
+        for widget in self._shown():
+            wide = _size(widget).width()
+            if not lines or used + wide > width:
                 lines.append([])
                 used = 0
-            lines[-1].append(item)
-            used += width + self._gap
-        y = rect.y()
-        for line in lines:
-            height = max((item.sizeHint().height() for item in line), default=0)
-            if move:
-                self._place(line, QRect(rect.x(), y, rect.width(), height))
+            lines[-1].append(widget)
+            used += wide + self._gap
+        return lines
+
+    def _arrange(self) -> None:
+        y = 0
+        for line in self._lines(self.width()):
+            height = _height(line)
+            spare = self.width() + self._gap - sum(_size(widget).width() + self._gap for widget in line)
+            growing = [widget for widget in line if _grows(widget)]
+            x = 0
+            for widget in line:
+                size = _size(widget)
+                width = size.width() + (max(0, spare) // len(growing) if widget in growing else 0)
+                widget.setGeometry(QRect(x, y + (height - size.height()) // 2, min(width, self.width()), size.height()))
+                x += width + self._gap
             y += height + self._gap
-        return y - rect.y() - self._gap if lines[0] else 0
-
-    def _place(self, line: list[QLayoutItem], area: QRect) -> None:
-        """Those that may grow share what is left of their line."""
-        spare = area.width() - sum(item.sizeHint().width() + self._gap for item in line) + self._gap
-        growing = [item for item in line if _grows(item)]
-        x = area.x()
-        for item in line:
-            size = item.sizeHint()
-            width = min(size.width() + (max(0, spare) // len(growing) if item in growing else 0), area.width())
-            top = area.y() + (area.height() - size.height()) // 2
-            item.setGeometry(QRect(QPoint(x, top), QSize(width, size.height())))
-            x += width + self._gap
+        if self.height() != self.heightForWidth(self.width()):
+            self.updateGeometry()
 
 
-def _grows(item: QLayoutItem) -> bool:
-    widget = item.widget()
-    return widget is not None and widget.sizePolicy().horizontalPolicy() == QSizePolicy.Policy.Expanding
+def _height(line: list[QWidget]) -> int:
+    return max(_size(widget).height() for widget in line)
+
+
+def _size(widget: QWidget) -> QSize:
+    size = widget.sizeHint()
+    if isinstance(widget, QCheckBox):
+        size += QSize(4, 0)  # napari's style draws its box wider than it tells
+    return size.expandedTo(widget.minimumSize()).boundedTo(widget.maximumSize())
+
+
+def _grows(widget: QWidget) -> bool:
+    bounded = widget.maximumWidth() <= _size(widget).width()
+    return widget.sizePolicy().horizontalPolicy() == QSizePolicy.Policy.Expanding and not bounded
 
 
 def dress_menu_button(button: QToolButton, words: str = "") -> QMenu:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from qtpy.QtCore import QPoint, QRect, QSize, Qt
-from qtpy.QtGui import QColor, QFont, QImage, QPainter, QPen
+from qtpy.QtGui import QColor, QFont, QImage, QPaintDevice, QPainter, QPen
 from qtpy.QtWidgets import QWidget
 
 from napari_sslprofiler import style
@@ -13,6 +16,16 @@ from .gallery_layout import Group
 ACCENT = "#4aa3ff"  # what is selected, in both themes
 _WRAPPED = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
 _SMALL = 64  # pixels of a side below which words do not fit
+
+
+@contextmanager
+def painting(device: QPaintDevice) -> Iterator[QPainter]:
+    """A painter that ends. Not its own context manager: PySide 6.12's gives back one reference to None too many."""
+    painter = QPainter(device)
+    try:
+        yield painter
+    finally:
+        painter.end()
 
 
 class ItemPainter:

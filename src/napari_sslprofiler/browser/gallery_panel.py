@@ -16,7 +16,7 @@ from napari_sslprofiler.site_display import display_of
 
 from .columns import title_of
 from .export_menu import TakeAway
-from .gallery_flow import FlowLayout
+from .gallery_flow import FlowBar
 from .gallery_layout import Group
 from .gallery_order import arrange
 from .gallery_view import SIZES, GalleryView
@@ -118,16 +118,15 @@ class GalleryPanel(QWidget):
         self.view.empty_words = "Nothing to show: no row passes the filter."
 
     def _lay_out(self) -> None:
-        bar = FlowLayout(gap=style.GAP)
-        for widget in (self.channels, self.sort, self.descending, self.group, self.zoom, self.only_selected):
-            bar.addWidget(widget)
+        controls = (self.channels, self.sort, self.descending, self.group, self.zoom, self.only_selected)
+        bar = FlowBar(*controls, gap=style.GAP)
         below = QHBoxLayout()
         below.addWidget(self.count, 1)
         below.addWidget(self.take_away)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(style.GAP, style.GAP, style.GAP, style.GAP)
         layout.setSpacing(style.GAP)
-        layout.addLayout(bar)
+        layout.addWidget(bar)
         layout.addWidget(self.view, 1)
         layout.addLayout(below)
 

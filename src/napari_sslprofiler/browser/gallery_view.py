@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QPoint, QRect, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from qtpy.QtGui import QImage, QKeyEvent, QMouseEvent, QPaintEvent, QResizeEvent
 from qtpy.QtWidgets import QAbstractScrollArea, QFrame, QToolTip, QWidget
 
 from .gallery_layout import GalleryLayout, Group
-from .gallery_paint import ItemPainter
+from .gallery_paint import ItemPainter, painting
 
 SIZES = (48, 320)  # pixels of a thumbnail's side, smallest and largest
 
@@ -218,7 +218,7 @@ class GalleryView(QAbstractScrollArea):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw what is in sight."""
         area, top = event.rect(), self.verticalScrollBar().value()
-        with QPainter(self.viewport()) as painter:
+        with painting(self.viewport()) as painter:
             pen = ItemPainter(self, painter, self._drawn)
             if not len(self._rows):
                 pen.words(self.viewport().rect(), self.empty_words)

@@ -14,7 +14,7 @@ from napari_sslprofiler import style
 from napari_sslprofiler.background import Latest
 from napari_sslprofiler.site_display import display_of
 
-from .gallery_flow import FlowLayout
+from .gallery_flow import FlowBar
 from .gallery_view import GalleryView
 from .neighbours_panel_query import Answer, Finder, Position, Question, alignment_warning, features_bytes
 from .state import BrowserState
@@ -62,7 +62,7 @@ class NeighboursPanel(QWidget):
         self.finder = Finder()
         self.answer: Answer | None = None
         self.position: Position | None = None
-        self.query_box, self.metric = QComboBox(), QComboBox()
+        self.query_box, self.distance = QComboBox(), QComboBox()
         self.k = QSpinBox()
         self.not_same: dict[Same, QCheckBox] = {}
         self.same_line = QCheckBox("same cell line")
@@ -99,10 +99,10 @@ class NeighboursPanel(QWidget):
         self.query_box.addItem("selected group", "group")
         self.query_box.setToolTip("Neighbours of what: one row, or the mean of what is selected")
         self.query_box.setAccessibleName("Query")
-        self.metric.addItem("cosine", "cosine")
-        self.metric.addItem("Euclidean", "euclidean")
-        self.metric.setToolTip("Distance between profiles")
-        self.metric.setAccessibleName("Distance")
+        self.distance.addItem("cosine", "cosine")
+        self.distance.addItem("Euclidean", "euclidean")
+        self.distance.setToolTip("Distance between profiles")
+        self.distance.setAccessibleName("Distance")
         self.k.setRange(1, 200)
         self.k.setValue(12)
         self.k.setSuffix(" nearest")
@@ -124,24 +124,16 @@ class NeighboursPanel(QWidget):
         self.view.side = 104
 
     def _lay_out(self) -> None:
-        bar = FlowLayout(gap=style.GAP)
-        bar.addWidget(self.k)
-        bar.addWidget(self.query_box)
-        bar.addWidget(self.metric)
-        bar.addWidget(self.channels)
-        filters = FlowLayout(gap=style.GAP + 2)
-        filters.addWidget(QLabel("not the same"))
-        for box in self.not_same.values():
-            filters.addWidget(box)
-        filters.addWidget(self.same_line)
+        bar = FlowBar(self.k, self.query_box, self.distance, self.channels, gap=style.GAP)
+        filters = FlowBar(QLabel("not the same"), *self.not_same.values(), self.same_line, gap=style.GAP + 2)
         button = QHBoxLayout()
         button.addWidget(self.read_button)
         button.addStretch(1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(style.GAP, style.GAP, style.GAP, style.GAP)
         layout.setSpacing(style.GAP)
-        layout.addLayout(bar)
-        layout.addLayout(filters)
+        layout.addWidget(bar)
+        layout.addWidget(filters)
         layout.addWidget(self.warning)
         layout.addLayout(button)
         layout.addWidget(self.summary)
@@ -150,7 +142,7 @@ class NeighboursPanel(QWidget):
 
     def _connect(self) -> None:
         self.query_box.currentIndexChanged.connect(lambda _: self.ask())
-        self.metric.currentIndexChanged.connect(lambda _: self.ask())
+        self.distance.currentIndexChanged.connect(lambda _: self.ask())
         self.k.valueChanged.connect(lambda _: self.ask())
         for box in (*self.not_same.values(), self.same_line):
             box.toggled.connect(lambda _: self.ask())
@@ -218,7 +210,7 @@ class NeighboursPanel(QWidget):
         exclude = tuple(same for same, box in self.not_same.items() if not box.isHidden() and box.isChecked())
         line = not self.same_line.isHidden() and self.same_line.isChecked()
         within: tuple[Same, ...] = ("cell_line",) if line else ()
-        return Question(table, rows, self.k.value(), self.metric.currentData(), exclude, within)
+        return Question(table, rows, self.k.value(), self.distance.currentData(), exclude, within)
 
     def ask(self) -> None:
         """Ask anew, if the panel is looked at: it is this that reads features."""

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QSplitter,
     QStackedWidget,
     QToolButton,
@@ -27,7 +28,7 @@ from napari_sslprofiler.plates.plate_map import PlateMap
 
 from .colouring import Colouring
 from .columns import Column
-from .gallery_flow import FlowLayout
+from .gallery_flow import FlowBar
 from .jobs import compute
 from .palette import hex_of
 from .plates_panel_grid import Grid, grid_of, well_colours, well_words
@@ -71,7 +72,7 @@ class PlatesPanel(QWidget):
         self.plate_box = QComboBox()
         self.before, self.after = QToolButton(), QToolButton()
         self.everywhere = QCheckBox("Select on all plates")
-        self.controls_button = QToolButton()
+        self.controls_button = QPushButton()
         self.note = QLabel()
         self.pages, self.split = QStackedWidget(), QSplitter(Qt.Orientation.Horizontal)
         self.grid: Grid | None = None
@@ -117,20 +118,17 @@ class PlatesPanel(QWidget):
         self.everywhere.setToolTip("What is selected here is selected at the same well positions of every plate")
         self.controls_button.setText("Distance to controls")
         self.controls_button.setToolTip("Colour by the distance to the mean profile of the plate's own controls")
-        self.controls_button.setAutoRaise(True)
         self.note.setWordWrap(True)
         self.note.setAlignment(Qt.AlignmentFlag.AlignCenter)
 
     def _lay_out(self) -> None:
-        bar = FlowLayout(gap=style.GAP)
         chooser = QWidget()
         inner = QHBoxLayout(chooser)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(0)
         for widget in (self.before, self.plate_box, self.after):
             inner.addWidget(widget)
-        for widget in (chooser, self.everywhere, self.controls_button):
-            bar.addWidget(widget)
+        bar = FlowBar(chooser, self.everywhere, self.controls_button, gap=style.GAP)
         large = QWidget()
         column = QVBoxLayout(large)
         column.setContentsMargins(0, 0, 0, 0)
@@ -146,7 +144,7 @@ class PlatesPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(style.GAP, style.GAP, style.GAP, style.GAP)
         layout.setSpacing(style.GAP)
-        layout.addLayout(bar)
+        layout.addWidget(bar)
         layout.addWidget(self.pages, 1)
         layout.addWidget(self.key)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
+from qtpy.QtGui import QColor, QLinearGradient, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_sslprofiler import style
 
 from .colouring import Colouring
 from .columns import title_of
+from .gallery_paint import painting
 from .palette import hex_of, ramp
 
 _RAMP = 90
@@ -57,7 +58,7 @@ class ColourKey(QWidget):
         colouring = self._colouring
         if colouring is None:
             return
-        with QPainter(self) as painter:
+        with painting(self) as painter:
             painter.setPen(style.text(self))
             flags = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
             title, _, _ = self.words().partition(": ") if colouring.kind == "numeric" else (self.words(), "", "")

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QAbstractScrollArea, QFrame, QToolTip, QWidget
 from napari_sslprofiler import style
 
 from .gallery_layout import GalleryLayout
-from .gallery_paint import ACCENT
+from .gallery_paint import ACCENT, painting
 
 _NARROW = 96  # pixels of a small plate's width, at least
 
@@ -105,7 +105,7 @@ class PlateStrip(QAbstractScrollArea):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw what is in sight."""
         top = self.verticalScrollBar().value()
-        with QPainter(self.viewport()) as painter:
+        with painting(self.viewport()) as painter:
             front = style.text(self)
             for plate in self._layout.items_between(top, top + self.viewport().height()):
                 self._paint_plate(painter, plate, front)

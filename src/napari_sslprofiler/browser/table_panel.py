@@ -18,7 +18,7 @@ from napari_sslprofiler.background import Latest
 
 from .columns import Column, title_of
 from .export_menu import TakeAway
-from .gallery_flow import FlowLayout, dress_menu_button
+from .gallery_flow import FlowBar, dress_menu_button
 from .state import BrowserState
 from .table_panel_model import View, arrange_rows, as_text, default_columns
 from .table_panel_view import TableModel, TableView
@@ -100,9 +100,7 @@ class TablePanel(QWidget):
         self.view.horizontalHeader().setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
 
     def _lay_out(self) -> None:
-        bar = FlowLayout(gap=style.GAP)
-        for widget in (self.search, self.columns_button, self.only_selected):
-            bar.addWidget(widget)
+        bar = FlowBar(self.search, self.columns_button, self.only_selected, gap=style.GAP)
         below = QHBoxLayout()
         below.addWidget(self.count, 1)
         below.addWidget(self.copy_button)
@@ -110,7 +108,7 @@ class TablePanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(style.GAP, style.GAP, style.GAP, style.GAP)
         layout.setSpacing(style.GAP)
-        layout.addLayout(bar)
+        layout.addWidget(bar)
         layout.addWidget(self.view, 1)
         layout.addLayout(below)
 

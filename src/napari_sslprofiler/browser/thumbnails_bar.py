@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QToolButton
 
 from .gallery_flow import dress_menu_button
+from .gallery_paint import painting
 from .thumbnails_link import Thumbnails
 
 
@@ -95,7 +96,7 @@ def _spot(colour: str) -> QIcon:
 def _spots(colours: list[str], width: int = 6) -> QIcon:
     picture = QPixmap(max(width * len(colours) + 4, 10), 12)
     picture.fill(Qt.GlobalColor.transparent)
-    with QPainter(picture) as painter:
+    with painting(picture) as painter:
         painter.setPen(Qt.PenStyle.NoPen)
         for i, colour in enumerate(colours):
             painter.setBrush(QColor(colour).lighter(130))

@@ -51,7 +51,7 @@ def test_filters_are_those_of_scikit_learn(panel: NeighboursPanel, screen_state:
     panel.k.setValue(5)
     panel.not_same["plate"].setChecked(True)
     panel.not_same["compound"].setChecked(True)
-    panel.metric.setCurrentIndex(panel.metric.findData("euclidean"))
+    panel.distance.setCurrentIndex(panel.distance.findData("euclidean"))
     shown(panel)
     table = screen_state.table
     assert table is not None and panel.answer is not None
