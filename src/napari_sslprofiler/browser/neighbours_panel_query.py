@@ -65,7 +65,7 @@ class Answer:
         if self.chance is None:
             return f"{len(self.rows)} nearest of {self.candidates:,} candidates without a label to compare."
         agreeing, counted = int(self.agree.sum()), int(self.counted.sum())
-        return f"{agreeing} of {counted} neighbours are {self.label} (by chance {self.chance * counted:.1f})."
+        return f"{agreeing} of {counted} neighbours are {self.label} (by chance {self.chance * counted:.2g})."
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslprofiler.site_layers import OTHER_COLOURS, STAIN_COLOURS
+from napari_sslprofiler.site_layers import channel_colours as layer_colours
 
 if TYPE_CHECKING:
     from sslprofiler_core.plates import Plate
@@ -28,15 +28,9 @@ class ChannelColour:
 
 def channel_colours(plate: Plate) -> tuple[ChannelColour, ...]:
     """The plate's channels in the colours that their napari layers have; brightfield is grey."""
-    others = iter(OTHER_COLOURS)
-    found = []
-    for channel in plate.channels:
-        fluorescent = channel.group != "brightfield"
-        colour = GREY
-        if fluorescent:
-            colour = STAIN_COLOURS.get(channel.name.lower()) or next(others, GREY)
-        found.append(ChannelColour(channel.name, colour, fluorescent))
-    return tuple(found)
+    colours = [GREY if colour == "gray" else colour for colour in layer_colours(plate.channels)]
+    pairs = zip(plate.channels, colours, strict=True)
+    return tuple(ChannelColour(channel.name, colour, channel.group != "brightfield") for channel, colour in pairs)
 
 
 def rgb(colour: str) -> tuple[float, float, float]:
