@@ -244,9 +244,8 @@ def alignment_warning(table: TableView) -> str:
     alpha = done.get("alpha")
     kept = f" (alpha {alpha})" if alpha is not None else ""
     return (
-        f"This table was aligned with its own wells{kept}: each was moved towards the mean of its well position over "
-        "all plates. Wells at one position are then near each other whatever was done to them, and as a compound "
-        "often sits at one position, these neighbours agree more than they should."
+        f"This table was aligned with its own wells{kept}: wells at one position were moved together whatever was done "
+        "to them, so neighbours agree more than they should."
     )
 
 
