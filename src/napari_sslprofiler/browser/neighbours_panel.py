@@ -121,7 +121,7 @@ class NeighboursPanel(QWidget):
             f"#alignment_warning {{ border: 1px solid {style.WARNING}; border-radius: 5px; padding: 4px; }}"
         )
         self.warning.setToolTip(
-            "Each well was moved towards the mean of its well position over all plates, its own label's wells included. "
+            "Each well was moved towards the mean of its well position over all plates, its label's wells included. "
             "As a compound often sits at one position, even random features would then agree. Neighbours in a table "
             "made without --align tell more."
         )
