@@ -14,9 +14,10 @@ from npe2 import PluginManifest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSlider
 
-from napari_sslprofiler.state import session_of
+from napari_sslprofiler.state import Screen, session_of
 from napari_sslprofiler.train import widget as train_module
 from napari_sslprofiler.train.recent import RecentRuns
+from sslprofiler_core.plates import open_plates
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -60,6 +61,24 @@ def test_every_widget_of_the_menu_opens(viewer: Viewer, manifest: PluginManifest
     assert names == ["Plates", "Augmentation preview", "Train", "Embed and profile", "Browser"]
     for name in names:
         assert _open(viewer, name).isVisible() or name  # a tab behind another is not
+
+
+def test_closed_widgets_hear_no_more(viewer: Viewer, manifest: PluginManifest, simulated: Path, qtbot: QtBot) -> None:
+    docks = [
+        viewer.window.add_plugin_dock_widget("napari-sslprofiler", widget.display_name)[0]
+        for widget in manifest.contributions.widgets or ()
+    ]
+    for dock in docks:
+        viewer.window.remove_dock_widget(dock)
+        dock.deleteLater()
+    qtbot.wait(300)
+    session = session_of(viewer)
+    plates = tuple(open_plates([simulated / "images"]))
+    session.screen = Screen(plates, (simulated / "images",))
+    session.add_run(simulated / "no run")
+    session.recipe = session.recipe.model_copy()
+    session.shown = plates[0].sites[0]
+    session.table = simulated / "no.parquet"
 
 
 def test_real_sites_and_their_views(viewer: Viewer, cpjump1: Path, qtbot: QtBot, until: Until) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_sslprofiler.background import Latest
+from napari_sslprofiler.lifetime import hear
 from napari_sslprofiler.plates.opening import measure_contrast, open_screen, with_contrast
 from napari_sslprofiler.site_display import display_of
 from napari_sslprofiler.state import Screen, session_of
@@ -59,8 +60,8 @@ class ImageLink(QObject):
         self._wanted: Path | None = None
         state.events.table.connect(self._new_table)
         state.events.current.connect(self._show)
-        self._session.events.screen.connect(self._new_screen)
-        self._session.events.shown.connect(self._follow)
+        hear(self._session.events.screen, self._new_screen, self)
+        hear(self._session.events.shown, self._follow, self)
 
     @property
     def busy(self) -> bool:

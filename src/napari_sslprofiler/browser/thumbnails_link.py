@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QImage
 
 from napari_sslprofiler.background import Latest
+from napari_sslprofiler.lifetime import hear
 from napari_sslprofiler.plates.opening import measure_contrast, with_contrast
 from napari_sslprofiler.state import Screen, session_of
 
@@ -64,7 +65,7 @@ class Thumbnails(QObject):
         self.store.unmeasured.connect(self._measure_later, Qt.ConnectionType.QueuedConnection)
         state.events.table.connect(self._forget_captions)
         state.events.images.connect(self._new_images)
-        self._session.events.screen.connect(self._new_screen)
+        hear(self._session.events.screen, self._new_screen, self)
         state.thumbnail_for = self.thumbnail_for
         self._new_images(state.images)
         self._new_screen(self._session.screen)

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sslprofiler import style
+from napari_sslprofiler.lifetime import hear
 from napari_sslprofiler.state import session_of
 
 from .banner import Banner
@@ -145,7 +146,7 @@ class BrowserWidget(QWidget):
         self.top.computed_wanted.connect(self.compute)
         self.cancel.clicked.connect(self.jobs.cancel_map)
         self.panels.currentChanged.connect(self._fill_panel)
-        self._session.events.table.connect(self._session_table)
+        hear(self._session.events.table, self._session_table, self)
         self.state.events.positions.connect(lambda _: self._refresh_message())
 
     def _add_panels(self) -> None:

@@ -26,6 +26,7 @@ from napari_sslprofiler import style
 from napari_sslprofiler.background import Report, Task
 from napari_sslprofiler.child_process import run_child
 from napari_sslprofiler.embed.plan import Plan, RunSummary, default_out, find_problems, make_plan, summarise_run
+from napari_sslprofiler.lifetime import hear
 from napari_sslprofiler.state import Screen, session_of
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class EmbedWidget(QWidget):
         self._runs: dict[Path, RunSummary] = {}
         self._task: Task[Path] | None = None
         self._build()
-        self._session.events.screen.connect(self._list_plates)
-        self._session.events.runs.connect(self._list_runs)
+        hear(self._session.events.screen, self._list_plates, self)
+        hear(self._session.events.runs, self._list_runs, self)
         self._list_plates(self._session.screen)
         self._list_runs(self._session.runs)
 

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_sslprofiler import style
 from napari_sslprofiler.background import Report, Task
+from napari_sslprofiler.lifetime import hear
 from napari_sslprofiler.plates.gap_list import GapList
 from napari_sslprofiler.plates.legend import Legend
 from napari_sslprofiler.plates.opening import measure_contrast, open_screen, with_contrast
@@ -68,7 +69,7 @@ class PlatesWidget(QWidget):
         self._contrast: Task[dict[str, tuple[float, float]]] | None = None
         self.setAcceptDrops(True)
         self._build()
-        self._session.events.screen.connect(self._show_screen)
+        hear(self._session.events.screen, self._show_screen, self)
         if self._session.screen is not None:
             self._show_screen(self._session.screen)
 

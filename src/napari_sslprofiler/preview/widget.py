@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_sslprofiler import style
 from napari_sslprofiler.background import Latest
 from napari_sslprofiler.forms.form import RecipeForm
+from napari_sslprofiler.lifetime import hear, later
 from napari_sslprofiler.state import session_of
 from sslprofiler_core.recipes import Recipe, load_recipe
 
@@ -28,7 +29,6 @@ from .canvas import ViewsCanvas
 from .client import Renderer
 from .crop_layer import CropLayer, add_pictures, crops_on_first, warm_up
 from .draw_bar import DrawBar
-from .lifetime import hear, later
 from .model import Wish, choices_of_partner, idle_keys, settle
 from .pairing import Pairings
 from .recipe_bar import RecipeBar

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 from napari_sslprofiler import style
 from napari_sslprofiler.background import Latest
 from napari_sslprofiler.forms.form import RecipeForm
+from napari_sslprofiler.lifetime import hear
 from napari_sslprofiler.plates.opening import open_screen
 from napari_sslprofiler.train.lists import check_item, checked, fit, items
 from napari_sslprofiler.train.meaning_panel import MeaningPanel, Question
@@ -63,8 +64,8 @@ class SetupPanel(QScrollArea):
             _open_more, self._opened, self._not_opened, self
         )
         self._build()
-        session.events.screen.connect(self._list_plates)
-        session.events.recipe.connect(self._preview_changed)
+        hear(session.events.screen, self._list_plates, self)
+        hear(session.events.recipe, self._preview_changed, self)
         self._choose_recipe()
         self._list_plates(session.screen)
 

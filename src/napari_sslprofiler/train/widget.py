@@ -16,6 +16,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QTabWidget, QVBoxLayout, QWidget
 
 from napari_sslprofiler.background import Latest
+from napari_sslprofiler.lifetime import hear
 from napari_sslprofiler.state import session_of
 from napari_sslprofiler.train.plan import TrainPlan, plan_to_resume
 from napari_sslprofiler.train.recent import RecentRuns
@@ -92,7 +93,7 @@ class TrainWidget(QWidget):
         )
         self._timer = QTimer(self, interval=_POLL_MS)
         self._timer.timeout.connect(self._poll)
-        self._session.events.runs.connect(self._list_runs)
+        hear(self._session.events.runs, self._list_runs, self)
         self._list_runs()
         known = self._known_runs()
         if known:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 from weakref import WeakMethod
 
 from psygnal import SignalInstance
 from qtpy.QtCore import QObject, QTimer
 
 
-def hear(signal: SignalInstance, method: Callable[[Any], None], owner: QObject) -> None:
+def hear(signal: SignalInstance, method: Callable[..., None], owner: QObject) -> None:
     """Connect a widget's method to a session's signal, until Qt deletes the widget."""
     signal.connect(method)
     weak = WeakMethod(method)
