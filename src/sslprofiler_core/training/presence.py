@@ -8,6 +8,7 @@ is rewritten every two seconds tells the same, later.
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
@@ -176,7 +177,7 @@ class PresenceWatcher:
         now = time.monotonic()
         if self._seen is None:
             # The first look cannot know whether it beats: an old file is a dead one.
-            self._changed = now if _age(self._path) < _OLD_S else now - SILENCE_S
+            self._changed = now if _age(self._path) < _OLD_S else -math.inf
         elif holder != self._seen:
             self._changed = now
         self._seen = holder
