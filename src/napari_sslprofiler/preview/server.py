@@ -68,12 +68,12 @@ def main() -> None:
 
 
 def _warm() -> None:
-    """Load what the first noisy view would wait for: the compiled loop of the noise."""
+    """Load what the first large noisy view would wait for: the compiled loop of the noise."""
     import torch
 
     from sslprofiler_core.augment import microscope_noise
 
-    microscope_noise(torch.zeros(1, 1, 2, 2), keys_B=[0])
+    microscope_noise(torch.zeros(1, 8, 256, 256), keys_B=[0])  # a small image takes another way
 
 
 if __name__ == "__main__":
