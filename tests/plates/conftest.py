@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+
+from .object_store import BUCKET, make_bucket, put_plate
 
 # name, kind of light, focus height in metres
 RECORDS = (
@@ -85,3 +88,57 @@ def make_plate(tmp_path: Path) -> MakePlate:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def screen(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sites of each plate's first two wells: folders of 32 files, which a server in Python can serve at once."""
+    images = tmp_path_factory.mktemp("screen") / "images"
+    for plate in sorted((simulated / "images").iterdir()):
+        (images / plate.name).mkdir(parents=True)
+        names = sorted(path.name for path in plate.glob("*.tiff"))
+        wells = sorted({name[:6] for name in names})[:2]
+        for name in names:
+            if name[:6] in wells and name[6:9] in ("f01", "f02"):
+                shutil.copy(plate / name, images / plate.name)
+    return images
+
+
+@pytest.fixture(scope="session")
+def object_store(screen: Path) -> Iterator[str]:
+    """The address of an S3 server with the gallery's bucket, which has these plates by the gallery's keys."""
+    import logging
+
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    make_bucket(endpoint, BUCKET)
+    for folder in sorted(screen.iterdir()):
+        put_plate(endpoint, folder, folder.name)
+    yield endpoint
+    server.stop()
+
+
+@pytest.fixture
+def cloud(object_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The same, for a user without credentials and with an empty cache, who is not kept waiting."""
+    from sslprofiler_core.plates import remote, remote_store
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    monkeypatch.setenv("SSLPROFILER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SSLPROFILER_CACHE_GB", raising=False)
+    monkeypatch.setattr(remote_store, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(remote_store, "LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr(remote_store, "OBJECT_TRIES", 4)
+    monkeypatch.setattr(remote_store, "LISTING_TRIES", 3)
+    yield object_store
+    remote.forget_stores()

@@ -92,8 +92,8 @@ def test_file_urls_are_read_and_others_refused(tmp_path: Path) -> None:
     table = write_table(tmp_path / "load_data.csv", rows)
     assert len(open_plates([table], check=True)[0].sites) == 4
     for row in rows:
-        row["URL_OrigER"] = "s3://cellpainting-gallery/x/y.tiff"
-    with pytest.raises(UserError, match=r"load_data\.csv names images on a server \(s3://.*Download them"):
+        row["URL_OrigER"] = "https://example.org/x/y.tiff"
+    with pytest.raises(UserError, match=r"load_data\.csv names images on a server \(https://.*Download them"):
         open_plates([write_table(table, rows)])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .remote import local
 from .types import Source
 
 _BYTES = 128 * 2**20
@@ -33,7 +34,7 @@ class DecodedPlanes:
     def get(self, source: Source, decode: Callable[[Path, int | None], NDArray[Any]]) -> NDArray[Any]:
         """Give a plane that nobody may write to, decoded now or before. Raises what ``decode`` raises."""
         try:
-            status = source.path.stat()
+            status = local(source.path).stat()
         except OSError:
             return decode(*source)  # which says what is wrong
         key = (source, status.st_size, status.st_mtime_ns)

@@ -12,6 +12,8 @@ from sslprofiler_core.errors import UserError
 from .layouts import IMAGE_SUFFIXES, Layout, Listing, PlateFolder, known_layouts, layout_named
 from .load_data import LOAD_DATA
 from .pattern import find_by_pattern, is_pattern
+from .remote import list_remote, local
+from .remote_cache import is_mirrored, mirrored, shown
 from .types import Gap
 
 # A simulated screen's root is two levels above its plates (images/<plate>), the gallery's batch three.
@@ -22,7 +24,8 @@ _TABLES = (".csv", ".csv.gz")
 def find_plate_folders(paths: Sequence[Path | str], layout: str | None = None) -> tuple[list[PlateFolder], list[Gap]]:
     """Find every plate under some paths, by plate name, without decoding a file.
 
-    Folders whose name starts with a dot and hidden files are left out; symbolic links are followed, each folder once.
+    A path may be an object store's (``s3://bucket/folder``). Folders whose name starts with a dot and hidden files are
+    left out; symbolic links are followed, each folder once.
 
     Parameters
     ----------
@@ -47,11 +50,13 @@ def find_plate_folders(paths: Sequence[Path | str], layout: str | None = None) -
     plates: list[PlateFolder] = []
     strangers: list[Gap] = []
     visited: set[tuple[int, int]] = set()
-    for path in map(Path, paths):
+    for path in map(mirrored, paths):
         if is_pattern(path):
+            if is_mirrored(path):
+                raise UserError(f"{shown(path)} is a pattern, which finds no files in a bucket. Download them first.")
             plates += find_by_pattern(path)
             continue
-        if path.name.lower().endswith(_TABLES) and path.is_file() and LOAD_DATA in layouts:
+        if path.name.lower().endswith(_TABLES) and local(path).is_file() and LOAD_DATA in layouts:
             plates += LOAD_DATA.read(path)
             continue
         seen: list[str] = []
@@ -72,6 +77,9 @@ def _walk(
     path: Path, layouts: Sequence[Layout], visited: set[tuple[int, int]], depth: int = 0
 ) -> Iterator[tuple[Listing, list[PlateFolder]]]:
     """Yield each folder with its plates, top down; below a folder with planes there is nothing to look for."""
+    if is_mirrored(path):
+        yield from _walk_remote(path, layouts, depth)
+        return
     try:
         status = path.stat()
         if (status.st_dev, status.st_ino) in visited:
@@ -86,11 +94,25 @@ def _walk(
     except OSError as error:
         raise UserError(f"Cannot read the folder {path}: {error.strerror or error}.") from error
     visited.add((status.st_dev, status.st_ino))
-    found = next((plates for layout in layouts if (plates := layout.find(listing))), [])
+    found = _find(listing, layouts)
     yield listing, found
     if depth < _DEPTH and not found:
         for name in listing.folders:
             yield from _walk(path / name, layouts, visited, depth + 1)
+
+
+def _walk_remote(path: Path, layouts: Sequence[Layout], depth: int) -> Iterator[tuple[Listing, list[PlateFolder]]]:
+    """Do the same in an object store, where there are no links, and a folder without entries is not there."""
+    listing = list_remote(path)
+    found = _find(listing, layouts)
+    yield listing, found
+    if depth < _DEPTH and not found:
+        for name in listing.folders:
+            yield from _walk_remote(path / name, layouts, depth + 1)
+
+
+def _find(listing: Listing, layouts: Sequence[Layout]) -> list[PlateFolder]:
+    return next((plates for layout in layouts if (plates := layout.find(listing))), [])
 
 
 def list_folder(path: Path, at_most: int | None = None) -> Listing:
@@ -123,9 +145,9 @@ def _examples(layouts: Sequence[Layout]) -> str:
 
 def _nothing_found(path: Path, seen: Sequence[str], layouts: Sequence[Layout]) -> str:
     if not seen:
-        return f"The folder {path} has no files. Give a folder with images named like {_examples(layouts)}."
+        return f"The folder {shown(path)} has no files. Give a folder with images named like {_examples(layouts)}."
     return (
-        f"No images found in {path}: expected names like {_examples(layouts)}, found {', '.join(seen)}. "
+        f"No images found in {shown(path)}: expected names like {_examples(layouts)}, found {', '.join(seen)}. "
         "Give a plate's folder, or a pattern such as '{plate}/{well}_{site}_{channel}.tif'."
     )
 

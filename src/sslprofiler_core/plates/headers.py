@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from .layouts import IMAGE_SUFFIXES
+from .remote import open_file
+from .remote_cache import is_mirrored
 from .types import Source
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -174,12 +177,12 @@ def read_header(path: Path, plane: int | None = None) -> Header:
         lacks the plane.
     """
     try:
-        if path.is_dir():
+        if is_array(path):
             from .zarr_metadata import read_array_header
 
             header = read_array_header(path)
         else:
-            with path.open("rb", buffering=0) as file:
+            with open_file(path) as file:
                 header = _read_file_header(file, plane is not None)
     except OSError as error:
         raise HeaderError(f"cannot be opened: {error.strerror or error}") from error
@@ -230,10 +233,15 @@ def _png_header(file: BinaryIO) -> Header:
     return Header((height, width, samples) if samples != 1 else (height, width), f"uint{bits}")
 
 
+def is_array(path: Path) -> bool:
+    """Whether a source is a Zarr array, instead of a file: that of an object store has no folder until it is read."""
+    return path.is_dir() or (is_mirrored(path) and not path.name.lower().endswith(IMAGE_SUFFIXES))
+
+
 def is_tiff(path: Path) -> bool:
     """Whether a file starts as a TIFF does. Raises HeaderError when it can't be opened."""
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_file(path) as file:
             return file.read(2) in (b"II", b"MM")
     except OSError as error:
         raise HeaderError(f"cannot be opened: {error.strerror or error}") from error
@@ -248,7 +256,7 @@ def read_tag(path: Path, code: int) -> bytes | None:
         As ``read_header`` does for files that can't be read.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_file(path) as file:
             return _Directory(file).raw(code)
     except OSError as error:
         raise HeaderError(f"cannot be opened: {error.strerror or error}") from error
@@ -265,7 +273,7 @@ class Pages:
 def read_pages(path: Path) -> Pages:
     """Read how a TIFF's planes lie, from its first directory. Raises HeaderError."""
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_file(path) as file:
             directory = _Directory(file)
             return Pages(directory.samples(), directory.one(_PLANAR, 1) == 2)
     except OSError as error:

@@ -15,9 +15,13 @@ from sslprofiler_core.keys import fold, permutation
 
 from .intensity import count_levels, map_in_threads, percentiles_of
 from .open import PlateIndex, check_headers, index_plates
+from .remote import fetch_all, is_waiting
+from .remote_cache import is_mirrored, shown
 from .types import Gap, Plate, Source
 
 PERCENTILES = (0.1, 50.0, 99.9)
+# Sites of a plate in an object store that are fetched for its percentiles: 45 MB of CPJUMP1 (our choice).
+REMOTE_SITES = 4
 
 
 def inspect_plates(
@@ -41,7 +45,8 @@ def inspect_plates(
     pixels
         Decode every file, to find those that are damaged beyond their headers.
     sites
-        How many sites a plate the intensity percentiles are measured on, sampled by a key of (seed, plate).
+        How many sites a plate the intensity percentiles are measured on, sampled by a key of (seed, plate); at most
+        4 where they have to be fetched from an object store.
 
     Returns
     -------
@@ -60,9 +65,9 @@ def inspect_plates(
         if pixels:
             _measure(index, index.sources(), keep=False)
         reports.append(_report(index, _intensities(index, sites, seed)))
-    notes: list[str] = []
+    notes = [note for index in indexes if (note := _unread(index))]
     if metadata is not None:
-        notes = _add_metadata(reports, [index.plate() for index in indexes], metadata)
+        notes += _add_metadata(reports, [index.plate() for index in indexes], metadata)
     gaps = [gap for index in indexes for gap in index.gaps] + strangers
     names = {(channel.name, channel.group) for index in indexes for channel in index.channels}
     totals = {key: sum(report[key] for report in reports) for key in ("wells", "sites")}
@@ -75,9 +80,17 @@ def inspect_plates(
             "gaps": len(gaps),
         },
         "plates": reports,
-        "gaps": [{"path": str(gap.path), "problem": gap.problem} for gap in gaps],
+        "gaps": [{"path": shown(gap.path), "problem": gap.problem} for gap in gaps],
         "notes": notes,
     }
+
+
+def _unread(index: PlateIndex) -> str | None:
+    """Say how many of a plate's files are in an object store alone, so that nothing but their sizes was looked at."""
+    waiting = sum(is_waiting(path) for path in {source.path for source in index.sources()})
+    if not waiting:
+        return None
+    return f"{index.name}: {waiting:,} files in the bucket were not fetched: what they hold shows when they are read."
 
 
 def _report(index: PlateIndex, intensities: dict[int, list[float]]) -> dict[str, Any]:
@@ -86,7 +99,7 @@ def _report(index: PlateIndex, intensities: dict[int, list[float]]) -> dict[str,
     distribution = Counter(per_well.values())
     return {
         "name": plate.name,
-        "path": str(plate.root),
+        "path": shown(plate.root),
         "layout": plate.layout,
         "wells": len(per_well),
         "sites": len(index.sites),
@@ -114,6 +127,8 @@ def _report(index: PlateIndex, intensities: dict[int, list[float]]) -> dict[str,
 
 def _intensities(index: PlateIndex, count: int, seed: int) -> dict[int, list[float]]:
     """Measure the percentiles of each channel on sampled sites; incomplete sites serve with what they have."""
+    if is_mirrored(index.folder.root):
+        count = min(count, REMOTE_SITES)
     places = sorted(index.sites)
     order = permutation(fold(seed, "intensity", index.name), len(places))[:count]
     result = {}
@@ -137,6 +152,8 @@ def _measure(index: PlateIndex, sources: Sequence[Source], keep: bool) -> NDArra
 
     total: NDArray[np.int64] | None = None
     good = [source for source in sources if source.path not in index.bad]
+    if keep:
+        fetch_all(path for path, _ in good)
     for (path, _), counts in zip(good, map_in_threads(count, good), strict=True):
         if isinstance(counts, str):
             if path not in index.bad:

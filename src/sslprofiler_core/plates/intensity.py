@@ -22,6 +22,7 @@ from sslprofiler_core.progress import progress_bar
 
 from .channels import select_channels
 from .reading import read_plane
+from .remote import fetch_all
 from .types import Plate, Source
 
 IntensityScale = dict[str, dict[str, tuple[float, float]]]
@@ -71,6 +72,7 @@ def measure_scale(
     with progress_bar(total, "intensity scale", "image") if progress else nullcontext() as bar:
         for plate in plates:
             scale[plate.name] = {}
+            fetch_all(path for sources in planes[plate.name].values() for path, _ in sources)
             for name, sources in planes[plate.name].items():
                 histogram = histogram_of(sources)
                 if bar is not None:

@@ -23,6 +23,8 @@ from sslprofiler_core.errors import UserError
 
 from .described import describe_file
 from .layouts import Acquisition, Listing, Plane, PlateFolder, Record, plate_name
+from .remote import local
+from .remote_cache import is_url, mirrored
 from .types import well_position
 
 NAMES = ("load_data.csv", "load_data.csv.gz", "load_data_with_illum.csv", "load_data_with_illum.csv.gz")
@@ -127,8 +129,8 @@ def read_header(path: Path) -> list[str]:
 
 def _open(path: Path) -> TextIO:
     if path.name.endswith(".gz"):
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+        return io.TextIOWrapper(gzip.open(local(path)), encoding="utf-8-sig", newline="")
+    return local(path).open(encoding="utf-8-sig", newline="")
 
 
 def _read_rows(path: Path) -> list[Row]:
@@ -211,6 +213,9 @@ class _Places:
         file = (row.get(kinds.get("FileName", "")) or "").strip()
         folder = (row.get(kinds.get("PathName", "")) or "").strip()
         if not folder and (url := (row.get(kinds.get("URL", "")) or "").strip()):
+            if is_url(url):
+                self.found += 1  # as far as is known before it is read
+                return str(mirrored(url)), True
             parts = urlsplit(url)
             if parts.scheme not in ("", "file"):
                 raise UserError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from .folders import list_folder
 from .layouts import known_layouts
 from .load_data import image_columns, read_header
+from .remote_cache import is_url
 
 # Entries looked at in a folder, and folders looked into: bounded work, whatever is there.
 _ENTRIES = 64
@@ -20,6 +21,8 @@ def looks_like_plates(path: Path) -> bool:
     Looks at the first 64 entries of a folder, and of at most three folders in it and so on, three levels down; of a
     CSV, at its first line. A folder with few images among many other files may be missed.
     """
+    if is_url(path):
+        return True  # a URL is no one else's, and asking its server takes longer than a drop may
     try:
         if path.is_file():
             name = path.name.lower()

@@ -15,6 +15,7 @@ from .channels import ChannelNames, name_channels, read_channel_names
 from .folders import find_plate_folders
 from .headers import Header, HeaderError, read_header, read_headers
 from .layouts import Acquisition, Plane, PlateFolder, Record
+from .remote import fetch_all, is_waiting, known_object
 from .types import Channel, Gap, Plate, Site, Source, well_name
 
 # Unreadable files that are passed over in the search for one that says what a channel is.
@@ -104,13 +105,13 @@ def open_plates(
     ----------
     paths
         Each one a plate's folder, a folder of plates, or a folder of the gallery's
-        ``<plate>__<time>-Measurement1/Images``.
+        ``<plate>__<time>-Measurement1/Images``; on disk, or in an object store (``s3://bucket/folder``).
     channels
         Names for channel numbers, over what the instrument says: a mapping, or a TOML or CSV file with names and
         groups (see ``channels.read_channel_names``).
     check
         Also read every file's header: sites with a truncated or odd file become gaps. Without it such a file shows
-        when it is read.
+        when it is read, as does one that would have to be fetched from an object store first.
     layout
         The name of the layout that the files follow ("phenix"), where it is not to be recognised by looking.
 
@@ -157,6 +158,7 @@ def check_headers(index: PlateIndex) -> None:
     # One file a site may hold all its channels: it is looked at once, for the last plane that is asked of it.
     sources = list({source.path: source for source in sorted(index.sources(), key=_last_plane)}.values())
     sources = [source for source in sources if source.path not in index.bad]
+    sources = _leave_waiting(index, sources)
     headers = read_headers(sources)
     usual = Counter(header for header in headers if isinstance(header, Header)).most_common(1)
     if usual:
@@ -170,6 +172,18 @@ def check_headers(index: PlateIndex) -> None:
             continue
         index.gaps.append(Gap(path, problem))
         index.bad.add(path)
+
+
+def _leave_waiting(index: PlateIndex, sources: Sequence[Source]) -> list[Source]:
+    """Leave out what would have to be fetched from an object store: of that, only what is empty is known."""
+    here = []
+    for source in sources:
+        if not is_waiting(source.path):
+            here.append(source)
+        elif (known := known_object(source.path)) and not known.size:
+            index.gaps.append(Gap(source.path, "empty file"))
+            index.bad.add(source.path)
+    return here
 
 
 def _last_plane(source: Source) -> int:
@@ -201,6 +215,7 @@ def _describe(index: PlateIndex, common: set[int], names: ChannelNames) -> None:
     for _, planes in sorted(index.sites.items()):
         for number, plane in planes.items():
             by_channel.setdefault(number, []).append(plane)
+    fetch_all(index.path(by_channel[number][0]) for number in index.numbers)
     records: dict[int, Record] = {}
     numbered_alike = True
     for number in index.numbers:

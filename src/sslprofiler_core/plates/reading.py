@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sslprofiler_core.errors import UserError
 
 from .decoded import DECODED
+from .headers import is_array
+from .remote import fetch_all
 from .tiff import read_file_planes
 from .types import Site, Source
 
@@ -49,6 +51,7 @@ def read_site(
         raise ValueError("no channels asked for")
     if out is not None and (out.ndim != 3 or len(out) != len(sources) or out.dtype != np.uint16):
         raise ValueError(f"out is {out.shape} {out.dtype}: ({len(sources)}, height, width) uint16 is needed")
+    fetch_all(path for path, _ in sources)
     if site.tile is not None:
         pieces = [cut_tile(DECODED.get(source, read_plane), site, source.path) for source in sources]
         return _stack(sources, pieces, out)
@@ -117,7 +120,7 @@ def read_planes(
 
     What is returned lies in ``out`` (planes, H, W) where decoding into it saves a copy, and elsewhere where not.
     """
-    if path.is_dir():
+    if is_array(path):
         from .zarr_arrays import read_array_planes
 
         return read_array_planes(path, [plane or 0 for plane in planes], out)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .headers import HeaderError
+from .remote import open_file
 from .zarr_metadata import ArrayMetadata
 
 _ABSENT = 2**64 - 1
@@ -178,7 +179,7 @@ def encode_shard(image_CHW: NDArray[np.uint16], spec: ShardSpec) -> bytes:
 def check_shard(spec: ShardSpec) -> None:
     """Check that a shard's file is there, and its list of chunks whole. Raises HeaderError."""
     try:
-        with spec.file.open("rb", buffering=0) as file:
+        with open_file(spec.file) as file:
             _read_index(file, spec)
     except OSError as error:
         raise HeaderError(f"truncated: its pixels are missing ({error.strerror or error})") from error
@@ -197,7 +198,7 @@ def read_shard(spec: ShardSpec, channels: Sequence[int], out: NDArray[np.uint16]
         For a file that can't be read.
     """
     image = np.empty((len(channels), *spec.shape[1:]), np.uint16) if out is None else out
-    with spec.file.open("rb", buffering=0) as file:
+    with open_file(spec.file) as file:
         index = _read_index(file, spec)
         for plane, channel in zip(image, channels, strict=True):
             if not 0 <= channel < spec.shape[0]:

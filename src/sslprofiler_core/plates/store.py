@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ome_zarr import OWN
+from .remote import status_of
 from .shards import ShardSpec, array_document, encode_shard, inner_size
 from .thumbnails import FACTOR, THUMBNAIL, block_means
 from .types import Channel, Plate, Site, well_position
@@ -181,6 +182,6 @@ def source_digest(site: Site) -> str:
     """A digest of which files a site was made from, with their sizes and times of change. Raises OSError."""
     parts = []
     for path, plane in site.sources:
-        status = path.stat()
-        parts.append(f"{path.name}\0{plane}\0{status.st_size}\0{status.st_mtime_ns}")
+        size, changed = status_of(path)
+        parts.append(f"{path.name}\0{plane}\0{size}\0{changed}")
     return blake2b("\n".join(parts).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

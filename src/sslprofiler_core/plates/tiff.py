@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sslprofiler_core.errors import UserError
 
 from .headers import HeaderError, Pages, read_header, read_pages
+from .remote import open_file
 
 ADVICE = "Run `sslprofiler inspect` to find such files, and take them out."
 
@@ -80,7 +81,7 @@ def read_file_planes(
 
 def _read(path: Path) -> Any:
     """Read a file into memory that this thread uses again: new memory for each costs as much as the reading."""
-    with path.open("rb", buffering=0) as file:
+    with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > _MAX_KEPT:
             return memoryview(file.read())

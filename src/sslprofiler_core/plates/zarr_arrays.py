@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sslprofiler_core.errors import UserError
 
 from .headers import HeaderError
+from .remote_cache import is_mirrored
 from .shards import ShardError, read_shard, shard_spec
 from .zarr_metadata import ArrayMetadata, read_array_metadata
 
@@ -36,6 +37,8 @@ def read_array_planes(path: Path, planes: Sequence[int], out: NDArray[np.uint16]
     try:
         found = read_array_metadata(path)
         spec = shard_spec(found)
+        if spec is None and is_mirrored(path):
+            raise ShardError("in a bucket, only plates that `sslprofiler convert` wrote can be read; this is another")
         if spec is None:
             image = _read_with_zarr(found, planes)
         else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .headers import Header, HeaderError
+from .remote import open_file
 
 # Zarr v2 writes types as numpy does ("<u2"), v3 by name.
 _V2_KINDS = {"u": "uint", "i": "int", "f": "float"}
@@ -28,7 +29,8 @@ class ArrayMetadata:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; None when the file is not there or holds something else. Raises OSError."""
     try:
-        document = json.loads(path.read_bytes())
+        with open_file(path) as file:
+            document = json.loads(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:

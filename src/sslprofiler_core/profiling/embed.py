@@ -32,6 +32,7 @@ from sslprofiler_core.plates import (
     read_site,
     tile_plate,
 )
+from sslprofiler_core.plates.remote_cache import location
 from sslprofiler_core.progress import progress_bar
 from sslprofiler_core.training.loader import site_name
 from sslprofiler_core.training.start import describe_gaps
@@ -298,7 +299,7 @@ def _info(models: Sequence[LoadedModel], plates: Sequence[Plate], identity: str)
         "groups": {
             column_prefix(model.group): {"channels": list(model.channels), "step": model.step} for model in models
         },
-        "plates": {plate.name: str(plate.root.resolve()) for plate in plates},
+        "plates": {plate.name: location(plate.root) for plate in plates},
         "tile": models[0].recipe.plates.tile,
     }
 
