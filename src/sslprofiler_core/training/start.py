@@ -22,6 +22,7 @@ from sslprofiler_core.plates import (
     tile_plate,
 )
 from sslprofiler_core.plates.metadata import COMPOUND, CONTROL
+from sslprofiler_core.plates.remote_cache import location
 from sslprofiler_core.recipes import Recipe, load_recipe
 
 from .checkpoint import checkpoints
@@ -122,7 +123,7 @@ def _train(
     else:
         run.claim()
         facts = _facts(settled, opened, channels, group, order, metadata)
-        paths = tuple(str(Path(path).resolve()) for path in plates)
+        paths = tuple(location(path) for path in plates)
         names = str(channels_file.resolve()) if channels_file else None
         run.create(settled, replace(facts, paths=paths, channels_file=names))
     if settled.train.threads:
@@ -214,7 +215,7 @@ def _facts(
         group=group,
         channels=names,
         pixel_size_um=first.pixel_size_um,
-        plates={plate.name: str(plate.root.resolve()) for plate in plates},
+        plates={plate.name: location(plate.root) for plate in plates},
         scale=measure_scale(
             plates,
             percentiles=recipe.plates.percentiles,
