@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_sslprofiler.forms.files import recipe_overrides
 from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates.remote_cache import is_mirrored, is_url
 
 if TYPE_CHECKING:
     from sslprofiler_core.plates import Plate
@@ -129,7 +130,7 @@ def plan_to_resume(run: Path, channels_file: Path | None = None) -> TrainPlan:
     facts = folder.facts()
     plates = tuple(Path(path) for path in facts.paths or dict.fromkeys(facts.plates.values()))
     for path in plates:
-        if not path.exists():
+        if not (is_url(path) or path.exists()):
             raise UserError(f"The run's plates {path} are not there. Mount their disk, or resume in a terminal.")
     if facts.channels_file is not None and Path(facts.channels_file).exists():
         channels_file = Path(facts.channels_file)
@@ -140,7 +141,7 @@ def plan_to_resume(run: Path, channels_file: Path | None = None) -> TrainPlan:
 def free_run_folder(plates: Sequence[Plate], group: str, base: Path | None = None) -> Path:
     """A run folder to offer: named by the group, beside the plates' folder or under ``base``, not there yet."""
     if base is None:
-        root = plates[0].root if plates else Path.home() / "x"
+        root = plates[0].root if plates and not is_mirrored(plates[0].root) else Path.home() / "x"
         base = root.parent.parent / "runs" if root.parent.name == "images" else root.parent / "runs"
     name = group.replace(",", "-").replace(" ", "")
     candidate, number = base / name, 1

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates.remote_cache import is_url, mirrored
 from sslprofiler_core.profiling.parquet import (
     open_parquet,
     read_metadata_columns,
@@ -332,6 +333,9 @@ def _plate_roots(table: Path, roots: Any) -> dict[str, Path]:
     """Folders that the table names, or the same folders beside it when all was moved together."""
     found: dict[str, Path] = {}
     for plate, text in (roots if isinstance(roots, dict) else {}).items():
+        if is_url(str(text)):
+            found[str(plate)] = mirrored(str(text))
+            continue
         root = Path(str(text))
         tails = [Path(*root.parts[-n:]) for n in range(1, min(5, len(root.parts)))]
         places = [root, *(base / tail for base in list(table.resolve().parents)[:3] for tail in reversed(tails))]
