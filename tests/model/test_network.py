@@ -25,8 +25,8 @@ def test_vit_small_has_the_papers_shape() -> None:
     backbone = Backbone(recipe.model, 5, recipe.augment.size)
     assert backbone.blocks[0].mlp.fc1.out_features == 2 * 1024  # gate and value of width 1,024
     assert backbone.blocks[0].mlp.fc2.in_features == 1024
-    assert backbone.patch_embed.grid_size == (37, 37)
-    assert backbone.pos_embed.shape == (1, 37 * 37 + 1, 384)
+    assert backbone.vit.patch_embed.grid_size == (37, 37)
+    assert backbone.vit.pos_embed.shape == (1, 37 * 37 + 1, 384)
     assert float(backbone.blocks[0].ls1.gamma[0].detach()) == pytest.approx(1e-5)
     weights = backbone.blocks[0].mlp.fc1.weight.detach()
     for half in weights.chunk(2):  # timm alone sets one half to 1e-6
@@ -55,9 +55,9 @@ def test_a_masked_patch_is_the_mask_token_plus_its_position() -> None:
         masks = torch.zeros(1, 64, dtype=torch.bool)
         masks[0, 10] = True
         seen = []
-        backbone.blocks[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
+        backbone.blocks[0].norm1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
         backbone(torch.randn(1, 2, 64, 64), masks)
-    expected = 0.3 + backbone.pos_embed[0, 11].detach()
+    expected = 0.3 + backbone.vit.pos_embed[0, 11].detach()
     torch.testing.assert_close(seen[0][0, 11], expected)
 
 
@@ -72,7 +72,7 @@ def test_weights_depend_on_the_recipes_seed_and_leave_the_callers_generator_alon
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
         assert torch.equal(tensor, teacher.state_dict()[name])
-    assert not torch.equal(first.backbone.pos_embed, other.backbone.pos_embed)
+    assert not torch.equal(first.backbone.vit.pos_embed, other.backbone.vit.pos_embed)
 
 
 def test_head_gives_cosines_to_unit_prototypes() -> None:

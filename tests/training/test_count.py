@@ -25,11 +25,16 @@ TINY_NET = ["model.width=32", "model.heads=2", "augment.size=42", "model.patch=1
 
 
 def test_the_papers_figures() -> None:
-    """design.md: 93.8 GFLOP a site forward and 691 GFLOP a site pair, ViT-S/14 at 518 px, 5 channels."""
-    count = count_network(load_recipe("paper-vits14"), 5)
+    """design.md: 93.8 GFLOP a site forward and 691 GFLOP a site pair, ViT-S/14 at 518 px, 5 channels.
+
+    They leave stochastic depth out of account, which at 0.3 computes 89 of 128 rows in the student's blocks.
+    """
+    whole = ["model.drop_path=0"]
+    count = count_network(load_recipe("paper-vits14", whole), 5)
     assert count.flop_forward == pytest.approx(93.8e9, rel=0.005)
     assert count.flop_pair == pytest.approx(691e9, rel=0.03)
-    assert count_network(load_recipe("paper-vitb14"), 5).flop_pair == pytest.approx(2162e9, rel=0.03)
+    assert count_network(load_recipe("paper-vitb14", whole), 5).flop_pair == pytest.approx(2162e9, rel=0.03)
+    assert count_network(load_recipe("paper-vits14"), 5).flop_pair == pytest.approx(522e9, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -46,29 +51,47 @@ def test_parameters_are_those_of_the_network(more: list[str]) -> None:
     assert count_network(recipe, 3).parameters == sum(weight.numel() for weight in student.parameters())
 
 
-@pytest.mark.parametrize("more", [[], ["augment.local_crops=3", "augment.local_size=28"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        ["model.drop_path=0"],
+        ["augment.local_crops=3", "augment.local_size=28"],
+        ["model.head_hidden=1024", "model.head_bottleneck=128", "model.prototypes=512"],
+    ],
+)
 def test_operations_are_those_that_torch_counts(more: list[str]) -> None:
-    """Of a whole step, views left out; the first layer's input needs no gradient, which makes it slightly less."""
-    base = [*TINY_NET, "model.depth=6", "train.precision=float32", "train.batch=4"]
-    recipe = load_recipe("paper-vits14", [*base, *more])
+    """Of a whole step: teacher and student forward, backward, heads; stochastic depth leaves half of the rows out."""
+    base = [*TINY_NET, "model.depth=6", "train.precision=float32", "train.batch=4", "augment.size=84"]
+    recipe = load_recipe("paper-vits14", [*base, "model.head_hidden=32", "model.head_bottleneck=16", *more])
     trainer = make_trial(recipe, 3, torch.device("cpu"))
     trial_step(trainer, (60, 60), 4)
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         trial_step(trainer, (60, 60), 4)
     counted = counter.get_total_flops()
-    assert 4 * count_network(recipe, 3).flop_pair == pytest.approx(counted, rel=0.05)
+    assert 4 * count_network(recipe, 3).flop_pair == pytest.approx(counted, rel=0.02)
+
+
+def kept_bytes(recipe: Recipe) -> int:
+    trainer = make_trial(recipe, 3, torch.device("cpu"))
+    with counted_bytes(trainer.student) as kept:
+        trial_step(trainer, (200, 200), 4)
+    return kept[0]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_memory_is_about_what_autograd_keeps(precision: str) -> None:
     base = [*TINY_NET, "augment.size=140", "model.width=96", "model.depth=4", f"train.precision={precision}"]
-    recipe = load_recipe("paper-vits14", [*base, "model.head_hidden=64", "model.head_bottleneck=16"])
-    trainer = make_trial(recipe, 3, torch.device("cpu"))
-    with counted_bytes(trainer.student) as kept:
-        trial_step(trainer, (200, 200), 4)
-    count = count_network(recipe, 3)
+    more = ["model.head_hidden=64", "model.head_bottleneck=16", "train.batch=4"]
+    recipe = load_recipe("paper-vits14", [*base, *more])
+    count, kept = count_network(recipe, 3), kept_bytes(recipe)
     copies = 2 * count.parameters if precision == "bf16" else 0
-    assert 4 * count.pair_bytes + copies == pytest.approx(kept[0], rel=0.15)
+    assert 4 * count.pair_bytes + copies == pytest.approx(kept, rel=0.15)
+    # Checkpointed, a block's inside is not there but while it is computed again, which the count has and torch has not.
+    checkpointing = load_recipe("paper-vits14", [*base, *more, "train.activation_checkpointing=true"])
+    less = count_network(checkpointing, 3)
+    assert kept_bytes(checkpointing) < kept / 3
+    assert kept_bytes(checkpointing) < 4 * less.pair_bytes < 4 * count.pair_bytes * 0.7
 
 
 def plate_of(name: str, sizes: list[int]) -> Plate:

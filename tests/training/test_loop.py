@@ -133,7 +133,7 @@ def test_the_model_is_the_teacher_with_what_it_was_trained_on(trained: Path, sim
     for name, weight in model.backbone.state_dict().items():
         assert weight.equal(state["teacher"][f"backbone.{name}"]), name
     untrained = build_network(model.recipe, len(model.channels))[1]
-    assert not model.backbone.patch_embed.proj.weight.equal(untrained.backbone.patch_embed.proj.weight)
+    assert not model.backbone.vit.patch_embed.proj.weight.equal(untrained.backbone.vit.patch_embed.proj.weight)
 
 
 def test_a_progress_bar_shows_losses_and_speed(start: Train, capfd: pytest.CaptureFixture[str]) -> None:

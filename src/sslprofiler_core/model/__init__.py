@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .backbone import Backbone
     from .files import LoadedModel, load_model, save_model
     from .heads import ProjectionHead
-    from .network import Network, build_backbone, build_network
+    from .network import Network, build_backbone, build_network, start_networks
 
 __all__ = [
     "Backbone",
@@ -21,6 +21,7 @@ __all__ = [
     "build_network",
     "load_model",
     "save_model",
+    "start_networks",
 ]
 
 __getattr__, __dir__ = attach(
@@ -29,6 +30,6 @@ __getattr__, __dir__ = attach(
         "backbone": ["Backbone"],
         "files": ["LoadedModel", "load_model", "save_model"],
         "heads": ["ProjectionHead"],
-        "network": ["Network", "build_backbone", "build_network"],
+        "network": ["Network", "build_backbone", "build_network", "start_networks"],
     },
 )

@@ -6,9 +6,11 @@ our choice.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from .pretrained import Pretrained, PretrainedShape, pretrained_shape
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -43,6 +45,11 @@ class PlatesRecipe(Section):
 class ModelRecipe(Section):
     """The backbone and the projection head (paper 4.1; DINOv2)."""
 
+    pretrained: Pretrained = Field(
+        "none",
+        description="Start from this pretrained DINOv2 or DINOv3 model of timm's; the backbone then has its shape",
+    )
+    pretrained_file: str = Field("", description="Its weights in a file (.safetensors); empty: timm downloads them")
     width: Positive = Field(384, description="Embedding width of the vision transformer")
     depth: Positive = Field(12, description="Transformer blocks")
     heads: Positive = Field(6, description="Attention heads")
@@ -59,11 +66,42 @@ class ModelRecipe(Section):
     head_norm: bool = Field(False, description="Batch normalisation in the projection head")
     separate_ibot_head: bool = Field(False, description="Give iBOT a projection head of its own")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _pretrained_shape(cls, given: Any) -> Any:
+        if isinstance(given, dict) and (name := given.get("pretrained", "none")) in get_args(Pretrained)[1:]:
+            shape = pretrained_shape(name)
+            return {**given, "width": shape.width, "depth": shape.depth, "heads": shape.heads, "patch": shape.patch}
+        return given
+
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.pretrained_file and not self.starts_pretrained:
+            raise ValueError("pretrained_file needs pretrained, the name of the model that it holds")
         return self
+
+    @property
+    def starts_pretrained(self) -> bool:
+        """Whether the backbone is a pretrained model's."""
+        return self.pretrained != "none"
+
+    @property
+    def shape(self) -> PretrainedShape:
+        """The backbone's shape; from scratch it has SwiGLU and no registers (paper 4.1)."""
+        if self.starts_pretrained:
+            return pretrained_shape(self.pretrained)
+        return PretrainedShape(self.width, self.depth, self.heads, self.patch, self.hidden, True, 0, True)
+
+    def kept_rows(self, batch: int) -> int:
+        """How many of a batch's rows each residual branch of the student sees; stochastic depth drops the others."""
+        return max(int(batch * (1.0 - self.drop_path)), 1)
+
+    @property
+    def hidden(self) -> int:
+        """SwiGLU's hidden width from scratch, as in DINOv2: two thirds of 4 x width, up to a multiple of 8."""
+        return (int(self.width * 8 / 3) + 7) // 8 * 8
 
 
 class AugmentRecipe(Section):
@@ -189,6 +227,13 @@ class TrainRecipe(Section):
     clip: Above0 = Field(3.0, description="Gradient norm limit of each module")
     freeze_last_layer: Fraction = Field(0.01, description="Part of the run in which the prototypes do not move")
     precision: Literal["bf16", "float32"] = Field("bf16", description="Arithmetic of the networks; losses are float32")
+    activation_checkpointing: bool = Field(
+        False, description="Compute each block again for its gradients: much less memory, about a third more time"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="Compile the transformer's blocks; auto: on a GPU, in runs of 1,000 steps or more"
+    )
+    tensorboard: bool = Field(False, description="Write curves for TensorBoard, too, into the run's tensorboard folder")
     threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads of the run; 0: torch decides")
     checkpoint_minutes: Above0 = Field(15.0, description="Minutes between checkpoints")
     checkpoint_steps: Annotated[int, Field(ge=0)] = Field(0, description="Steps between checkpoints; 0: by time alone")

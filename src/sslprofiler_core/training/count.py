@@ -143,19 +143,24 @@ def count_network(recipe: Recipe, channels: int) -> NetworkCount:
     patches = (size // model.patch) ** 2
     masked = recipe.loss.mask_images * sum(recipe.loss.mask_ratio) / 2 * patches
     head = _head_products(model)
+    share = _kept_share(recipe)
     forward = _view_flop(model, channels, patches)
     teacher = forward + 2 * head * (1 + masked)
-    student = 2 * forward + 2 * head * (2 + masked)
+    student = 2 * _view_flop(model, channels, patches, share) + 2 * head * (2 + masked)
+    # Nothing asks for the pixels' gradients: of the patch embedding, a backward pass has the weights' alone.
+    saved = 2 * _embedding_flop(model, channels, patches)
     if crops := recipe.augment.local_crops:
+        few = _crop_patches(recipe)
         teacher += forward + 2 * head
-        student += crops * (_view_flop(model, channels, _crop_patches(recipe)) + 2 * head)
+        student += crops * (_view_flop(model, channels, few, _kept_share(recipe, crops)) + 2 * head)
+        saved += crops * _embedding_flop(model, channels, few)
     parameters = _backbone_parameters(model, channels, patches) + _head_parameters(model) * (
         2 if model.separate_ibot_head else 1
     )
     return NetworkCount(
         parameters=parameters,
         flop_forward=forward,
-        flop_pair=teacher + 3 * student,  # a backward pass is two products for each of the forward's
+        flop_pair=teacher + 3 * student - saved,  # a backward pass is two products for each of the forward's
         state_bytes=_PARAMETER_BYTES[recipe.train.precision] * parameters,
         pair_bytes=_pair_bytes(recipe, channels, patches, masked),
     )
@@ -165,18 +170,23 @@ def _crop_patches(recipe: Recipe) -> int:
     return (recipe.augment.local_size // recipe.model.patch) ** 2
 
 
-def _hidden(model: ModelRecipe) -> int:
-    """SwiGLU's hidden width: two thirds of 4 x width, up to a multiple of 8."""
-    return (int(model.width * 8 / 3) + 7) // 8 * 8
+def _kept_share(recipe: Recipe, views: int = 1) -> float:
+    """Share of the student's residual branches that are computed: stochastic depth leaves out the others."""
+    rows = recipe.train.batch * views
+    return recipe.model.kept_rows(rows) / rows
 
 
-def _view_flop(model: ModelRecipe, channels: int, patches: int) -> float:
+def _embedding_flop(model: ModelRecipe, channels: int, patches: int) -> float:
+    return 2.0 * patches * model.width * channels * model.patch**2
+
+
+def _view_flop(model: ModelRecipe, channels: int, patches: int, share: float = 1.0) -> float:
     """Operations of the backbone for one view: linear layers, both products of attention, patch embedding."""
-    tokens, width = patches + 1, model.width
-    linear = tokens * width * (4 * width + 3 * _hidden(model))
+    shape = model.shape
+    tokens, width = patches + 1 + shape.registers, model.width
+    linear = tokens * width * (4 * width + (3 if shape.gated else 2) * shape.hidden)
     attention = 2 * tokens * tokens * width
-    embedding = patches * width * channels * model.patch**2
-    return 2.0 * (model.depth * (linear + attention) + embedding)
+    return 2.0 * share * model.depth * (linear + attention) + _embedding_flop(model, channels, patches)
 
 
 def _head_products(model: ModelRecipe) -> int:
@@ -192,13 +202,15 @@ def _head_parameters(model: ModelRecipe) -> int:
 
 
 def _backbone_parameters(model: ModelRecipe, channels: int, patches: int) -> int:
-    width, hidden = model.width, _hidden(model)
+    shape = model.shape
+    width, hidden, matrices = model.width, shape.hidden, 3 if shape.gated else 2
     norms = 4 * width
     attention = 4 * width * width + 4 * width
-    feed_forward = 3 * width * hidden + 2 * hidden + width
-    scales = 2 * width if model.layer_scale else 0
+    feed_forward = matrices * width * hidden + (matrices - 1) * hidden + width
+    scales = 2 * width if model.layer_scale or model.starts_pretrained else 0
     embedding = width * channels * model.patch**2 + width
-    tokens = (1 + patches) * width + 2 * width  # positions, CLS, mask
+    positions = (1 + patches) * width if shape.positions else 0
+    tokens = positions + (2 + shape.registers) * width  # CLS, mask
     return model.depth * (norms + attention + feed_forward + scales) + embedding + tokens + 2 * width
 
 
@@ -206,8 +218,12 @@ def _pair_bytes(recipe: Recipe, channels: int, patches: int, masked: float) -> i
     """What autograd keeps for a pair: two student views, and the logits of its tokens with their targets."""
     model = recipe.model
     crops = recipe.augment.local_crops
-    seen = 2 * (patches + 1) + crops * (_crop_patches(recipe) + 1)
-    backbone = seen * model.depth * _KEPT_BYTES[recipe.train.precision] * model.width
+    beside = 1 + model.shape.registers
+    seen = 2 * (patches + beside) + crops * (_crop_patches(recipe) + beside)
+    block = seen * model.width * _KEPT_BYTES[recipe.train.precision] * _kept_share(recipe)
+    backbone = model.depth * block
+    if recipe.train.activation_checkpointing:  # each block's input, and one block as it is computed again
+        backbone = model.depth * seen * model.width * 4 + block
     tokens = 2 + masked + crops
     logits = tokens * model.prototypes * 4 * _LOGIT_COPIES
     head = tokens * 8 * (3 * model.head_hidden + 2 * model.head_bottleneck)

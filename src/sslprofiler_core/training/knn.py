@@ -173,7 +173,7 @@ class KnnChecks:
             sites = [site.to(self._device, non_blocking=True) for site in batch.sites]
             images = whole_sites(sites, batch.scales_BC2, recipe.embed_size, recipe.augment, batch.names)
             bf16 = recipe.train.precision == "bf16" and self._device.type == "cuda"
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16), teacher.backbone.uncompiled():
                 parts.append(teacher.backbone(images)[0].float())
             kept.append(start + batch.rows_B)
         if not parts:

@@ -19,6 +19,7 @@ from sslprofiler_core.model.network import Network, build_network
 from sslprofiler_core.progress import progress_bar
 from sslprofiler_core.recipes import Recipe
 
+from . import speed
 from .checkpoint import load_last_checkpoint, restore, save_checkpoint
 from .knn import KnnChecks
 from .loader import PairBatch, PairLoader
@@ -71,6 +72,7 @@ class Trainer:
         student, teacher = build_network(self.recipe, len(self.facts.channels))
         # The teacher stays in training mode: its heads' batch normalisation uses the batch, as the student's does.
         self.student, self.teacher = student.to(device), teacher.to(device)
+        speed.set_up(student, teacher, recipe, device, self.facts.steps)
         self.optimizer = build_optimizer(self.student, self.recipe.train)
         self.centres = Centres.zeros(self.recipe.model.prototypes, device)
         self.precision = torch.bfloat16 if self.recipe.train.precision == "bf16" else torch.float32

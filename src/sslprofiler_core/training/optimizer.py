@@ -22,14 +22,14 @@ def parameter_settings(name: str, depth: int, recipe: TrainRecipe) -> tuple[floa
     layer scale get no weight decay.
     """
     layer = depth + 1
-    if re.search(r"\.(pos_embed|patch_embed|cls_token|mask_token)", name):
+    if re.search(r"\.(pos_embed|patch_embed|cls_token|reg_token|mask_token)", name):
         layer = 0
     elif block := re.search(r"\.blocks\.(\d+)\.", name):
         layer = int(block.group(1)) + 1
     factor = recipe.layer_decay ** (depth + 1 - layer)
     if ".patch_embed." in name:
         factor *= recipe.patch_embed_lr
-    decays = not (name.endswith((".bias", ".gamma")) or re.search(r"norm\d?\.weight$", name))
+    decays = not (re.search(r"(bias|\.gamma(_\d)?)$", name) or re.search(r"norm\d?\.weight$", name))
     return factor, decays, name.endswith(".prototypes")
 
 

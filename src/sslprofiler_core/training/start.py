@@ -12,6 +12,8 @@ import torch
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.model.files import pick_device
+from sslprofiler_core.model.network import start_networks
+from sslprofiler_core.model.pretrained import fetch_weights
 from sslprofiler_core.plates import (
     Plate,
     load_metadata,
@@ -39,6 +41,9 @@ from .signals import sigterm_interrupts
 _FREE = (
     "plates.memory_gb",
     "train.threads",
+    "train.activation_checkpointing",
+    "train.compile",
+    "train.tensorboard",
     "train.checkpoint_minutes",
     "train.checkpoint_steps",
     "train.knn_checks",
@@ -115,6 +120,9 @@ def _train(
     channels_file: Path | None,
 ) -> TrainingOutcome:
     going_on = run.exists()
+    begins = not checkpoints(run.checkpoints)
+    if begins:  # it may take a download, or fail to: before all that is slow
+        fetch_weights(settled.model)
     opened, warnings, compounds = _open(plates, settled, metadata, channels_file)
     channels = {plate.name: select_channels(plate, group) for plate in opened}
     order = PairOrder.over([site for plate in opened for site in plate.sites], settled.train)
@@ -131,6 +139,8 @@ def _train(
 
     trainer = Trainer(run, settled, where)
     warnings += trainer.resume()
+    if begins:
+        start_networks(trainer.student, trainer.teacher, settled)
     if order.lonely:
         wells = "1 well has" if len(order.lonely) == 1 else f"{len(order.lonely)} wells have"
         warnings.append(f"{wells} one site, which pairs with itself: {_some(order.lonely)}.")

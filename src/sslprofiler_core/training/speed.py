@@ -1,0 +1,34 @@
+"""What makes a step cheaper without changing what it computes: activation checkpointing and compiled blocks."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+
+import torch
+
+from sslprofiler_core.model.network import Network
+from sslprofiler_core.recipes import Recipe
+
+# Compiling takes a minute or so, and saves a part of each step: shorter runs would lose by it.
+COMPILE_STEPS = 1000
+
+
+def set_up(student: Network, teacher: Network, recipe: Recipe, device: torch.device, steps: int) -> None:
+    """Give both networks what the recipe asks for, for a run of ``steps`` steps on ``device``.
+
+    TF32 stays off: it would reach the augmentations' sampling grids, whose coordinates it rounds to half a pixel;
+    ``train.precision = "bf16"`` is what is fast.
+    """
+    student.backbone.recompute = recipe.train.activation_checkpointing
+    if compiles(recipe, device, steps):
+        for network in (student, teacher):
+            network.backbone.compile_blocks()
+
+
+def compiles(recipe: Recipe, device: torch.device, steps: int) -> bool:
+    """Whether blocks are compiled: as the recipe says, or, by ``auto``, on a GPU in a long run, with all it takes."""
+    if recipe.train.compile != "auto":
+        return recipe.train.compile == "on"
+    tools = importlib.util.find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
+    return device.type == "cuda" and steps >= COMPILE_STEPS and tools
