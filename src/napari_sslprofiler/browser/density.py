@@ -69,14 +69,21 @@ def density_picture(
     return picture
 
 
-def count_seen(positions: NDArray[np.float32], looks: NDArray[np.uint8], view: Viewport) -> int:
-    """How many rows that are not hidden a view shows."""
-    half_width, half_height = view.width * view.scale / 2, view.height * view.scale / 2
+def rows_seen(
+    positions: NDArray[np.float32], looks: NDArray[np.uint8], view: Viewport, reach: float = 0.0
+) -> NDArray[np.bool_]:
+    """Rows that are not hidden and that a view shows, (N,); with ``reach``, also those so many pixels outside."""
+    half_width, half_height = (view.width / 2 + reach) * view.scale, (view.height / 2 + reach) * view.scale
     with np.errstate(invalid="ignore"):
         seen = np.abs(positions[:, 0] - np.float32(view.x)) <= np.float32(half_width)
         seen &= np.abs(positions[:, 1] - np.float32(view.y)) <= np.float32(half_height)
     seen &= looks != HIDDEN
-    return int(np.count_nonzero(seen))
+    return np.asarray(seen, np.bool_)
+
+
+def count_seen(positions: NDArray[np.float32], looks: NDArray[np.uint8], view: Viewport) -> int:
+    """How many rows that are not hidden a view shows."""
+    return int(np.count_nonzero(rows_seen(positions, looks, view)))
 
 
 def looks_of(shown: NDArray[Any], selection: NDArray[Any], matches: NDArray[Any] | None) -> NDArray[np.uint8]:

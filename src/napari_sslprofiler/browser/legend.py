@@ -75,6 +75,7 @@ class Legend(QWidget):
         self.lines = QListWidget()
         self.lines.setItemDelegate(_Lines(self.lines))
         self.lines.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.lines.setUniformItemSizes(True)
         self.lines.setFrameShape(QListWidget.Shape.NoFrame)
         self.lines.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.lines.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -128,6 +129,9 @@ class Legend(QWidget):
             item.setToolTip(f"{entry.text}: {entry.count:,}")
             self.lines.addItem(item)
         self._tell_filter()
+        # Laid out here, it is painted with the map; Qt would lay it out afterwards, in a frame of its own.
+        self.layout().activate()
+        self.lines.doItemsLayout()
 
     def _found(self, colouring: Colouring) -> list[LegendEntry]:
         """Categories that a search finds among those that have no colour of their own."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QPoint, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QPoint, Qt, Signal
 from qtpy.QtGui import QColor, QKeyEvent, QResizeEvent
 from qtpy.QtWidgets import QWidget
 
@@ -15,27 +14,20 @@ from napari_sslprofiler import style
 from napari_sslprofiler.background import Latest
 
 from .canvas import MapCanvas
-from .colouring import highlighted
-from .density import HIDDEN, count_seen, density_picture, looks_of
 from .hover_card import HoverCard
+from .map_drawing import MapDrawing, Mode
 from .overlay import Overlay
 from .picking import Picker, within_lasso, within_rectangle
 from .pointer import Pointer, Tool
 from .state import BrowserState, How
 from .viewport import Viewport
 
-Mode = Literal["auto", "points", "density"]
-
-# With more rows than this in view points overlap, and a density says more.
-DENSE = 60_000
 _TOOLS, _WORDS = 44, 20  # pixels that the map leaves free
 _REACH = 12.0  # pixels from the pointer within which a row is found
 NOTE = "Near means alike; distances between far groups mean little."
 
 _DARK = ("#15171b", "#ffffff")
 _LIGHT = ("#ffffff", "#16181c")
-
-_DensityRequest = tuple[NDArray[np.float32], NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8], Viewport]
 
 
 class MapView(QWidget):
@@ -53,32 +45,18 @@ class MapView(QWidget):
         self.card = HoverCard(self)
         self._picker: Picker | None = None
         self._unpicked: NDArray[np.float32] | None = None
-        self._mode: Mode = "auto"
-        self._fit_scale = 1.0
+        self._drawing = MapDrawing(state, self._canvas, self)
         self._at_home = True
-        self._looks = np.zeros(0, np.uint8)
-        self._codes, self._palette = np.zeros(0, np.uint16), np.zeros((1, 3), np.uint8)
-        self._densities: Latest[_DensityRequest, tuple[NDArray[np.uint8], Viewport]] = Latest(
-            lambda wish: (density_picture(*wish), wish[-1]), self._show_density, parent=self
-        )
         self._pickers: Latest[NDArray[np.float32], Picker] = Latest(Picker, self._take_picker, parent=self)
-        # A change of table, colours and filter comes as one; so does a drag's flood of moves.
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(0)
-        self._later.timeout.connect(self._refresh)
-        self._recoloured = False
         self.pointer = Pointer(self, self.overlay)
         self.setMinimumSize(240, 180)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Map")
         self._apply_theme()
+        self._drawing.refreshed.connect(self._refresh_words)
+        self._drawing.ready.connect(self._make_picker)
         events = state.events
         events.positions.connect(self._take_positions)
-        events.colouring.connect(self._recolour)
-        events.filter.connect(self._recolour)
-        events.matches.connect(self._recolour)
-        events.selection.connect(self._recolour)
         events.hovered.connect(self._mark)
         events.current.connect(self._mark)
         events.neighbours.connect(self._mark_neighbours)
@@ -97,26 +75,24 @@ class MapView(QWidget):
         self.overlay.view = view
         if self._state.positions is not None:
             self._state.view = (view.x, view.y, view.scale)
-        self._canvas.set_view(view)
+        self._drawing.set_view(view)
         self.overlay.update()
-        self._later.start()
 
     @property
     def mode(self) -> Mode:
         """Points, their density, or the one that fits the number of rows in view."""
-        return self._mode
+        return self._drawing.mode
 
     @mode.setter
     def mode(self, mode: Mode) -> None:
-        if mode != self._mode:
-            self._mode = mode
+        if mode != self._drawing.mode:
+            self._drawing.mode = mode
             self.mode_changed.emit(mode)
-            self._later.start()
 
     @property
     def dense(self) -> bool:
         """Whether the density is on show."""
-        return self._canvas.dense
+        return self._drawing.dense
 
     @property
     def frames(self) -> int:
@@ -124,9 +100,14 @@ class MapView(QWidget):
         return self._canvas.frames
 
     @property
+    def drawn(self) -> bool:
+        """Whether the table on show has been drawn."""
+        return self._canvas.drawn
+
+    @property
     def drawing(self) -> bool:
         """Whether something is still to be drawn."""
-        return self._later.isActive() or self._densities.busy
+        return self._drawing.busy
 
     @property
     def busy(self) -> bool:
@@ -153,7 +134,7 @@ class MapView(QWidget):
             inner = Viewport.around(shown, self.width() - _TOOLS, self.height() - _WORDS)
             middle = inner.moved(_TOOLS / 2, -_WORDS / 2)
             self.view = Viewport(middle.x, middle.y, inner.scale, self.width(), self.height())
-            self._fit_scale = self.view.scale
+            self._drawing.fit_scale = self.view.scale
             self._at_home = True
 
     @property
@@ -260,14 +241,12 @@ class MapView(QWidget):
         self.overlay.marks.neighbours = ()
         if positions is None:
             self._pickers.forget()
-            self._canvas.set_places(np.zeros((0, 2), np.float32))
-        else:
-            self._canvas.set_places(positions)
+        self._drawing.set_places(positions)
+        if positions is not None:
             self._unpicked = positions
             self._look()
             self.overlay.message = ""
         self._mark()
-        self._recolour()
 
     def _look(self) -> None:
         """Look at all, or at what a saved state did, once it can be seen."""
@@ -279,11 +258,7 @@ class MapView(QWidget):
     def _take_picker(self, picker: Picker) -> None:
         self._picker = picker
 
-    def _recolour(self, *_: object) -> None:
-        self._recoloured = True
-        self._later.start()
-
-    def _refresh(self) -> None:
+    def _refresh_words(self) -> None:
         state, positions = self._state, self._state.positions
         counts = [f"{len(state):,} {state.table.unit}{'' if len(state) == 1 else 's'}"] if state.table else []
         if state.filtered:
@@ -293,46 +268,14 @@ class MapView(QWidget):
             counts.append(f"{chosen:,} selected")
         self.overlay.counts = "   ".join(counts)
         self.overlay.note = NOTE if positions is not None else ""
+        self.overlay.marks.radius = self._drawing.size / 2
         self.overlay.update()
-        if positions is None or len(positions) != len(state):
-            self._densities.forget()
-            self._canvas.show_points()
-            return
-        if self._recoloured:
-            self._recoloured = False
-            self._looks = looks_of(state.filter, state.selection, state.matches)
-            self._codes, self._palette = highlighted(state.colouring, state.matches)
-            self._canvas.set_looks(self._codes, self._looks, self._palette)
-        seen = count_seen(positions, self._looks, self.view)
-        size = self._point_size(seen)
-        back, ink = self._colours()
-        self._canvas.set_style(size, _rgb(back), _rgb(ink))
-        self.overlay.marks.radius = size / 2
-        if self._mode == "density" or (self._mode == "auto" and seen > DENSE):
-            self._densities.ask((positions, self._codes, self._looks, self._palette, self.view))
-        else:
-            self._densities.forget()
-            self._canvas.show_points()
-            self._make_picker()
-
-    def _show_density(self, made: tuple[NDArray[np.uint8], Viewport]) -> None:
-        self._canvas.show_density(*made)
-        self._canvas.set_view(self.view)
-        self._make_picker()
 
     def _make_picker(self) -> None:
         """Only after the first picture: the two would share the cores."""
         if self._unpicked is not None:
             self._pickers.ask(self._unpicked)
             self._unpicked = None
-
-    def _point_size(self, seen: int) -> float:
-        """Pixels across: larger for fewer rows and for a larger map; they grow a little as one comes nearer."""
-        whole = max(int(np.count_nonzero(self._looks != HIDDEN)), 1)
-        room = float(np.clip((min(self.width(), self.height()) / 550.0) ** 0.5, 0.7, 1.2))
-        size = float(np.clip(46.0 * room / whole**0.22, 2.0, 12.0))
-        nearer = max(self._fit_scale / self.view.scale, 1.0)
-        return float(np.clip(size * nearer**0.3, 2.0, max(14.0, size)))
 
     def _place(self, row: int | None) -> NDArray[np.float32] | None:
         positions = self._state.positions
@@ -357,7 +300,7 @@ class MapView(QWidget):
         else:
             home = self._at_home
             grown = self.view.resized(self.width(), self.height())
-            self._fit_scale *= grown.scale / self.view.scale
+            self._drawing.fit_scale *= grown.scale / self.view.scale
             self.view = grown
             if home:
                 self.home()
@@ -380,7 +323,7 @@ class MapView(QWidget):
         back, ink = self._colours()
         self.overlay.ink = QColor(ink)
         self.card.set_theme(style.is_dark(self))
-        self._canvas.set_style(self.overlay.marks.radius * 2, _rgb(back), _rgb(ink))
+        self._drawing.set_theme(_rgb(back), _rgb(ink))
         self.overlay.update()
 
     def grab_map(self) -> NDArray[np.uint8]:

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sslprofiler import style
-from napari_sslprofiler.lifetime import hear
+from napari_sslprofiler.lifetime import hear, later
 from napari_sslprofiler.state import session_of
 
 from .banner import Banner
@@ -52,6 +52,7 @@ _PANELS = (
     ("Plates", "plates_panel", "PlatesPanel"),
     ("Table", "table_panel", "TablePanel"),
 )
+_FELT = 150  # milliseconds
 # From this shape on the panels stand beside the map.
 _WIDE = 1.45
 
@@ -82,6 +83,8 @@ class BrowserWidget(QWidget):
         self._lay_out()
         self._fill_menus()
         self._connect()
+        self._opening = ""
+        self._slow = later(self, _FELT, lambda: self.status.set_words(self._opening))
         self._pages: dict[str, tuple[str, str]] = {}
         self._add_panels()
         self.map.say(_WELCOME)
@@ -137,7 +140,7 @@ class BrowserWidget(QWidget):
 
     def _connect(self) -> None:
         self.jobs.opened.connect(self._opened)
-        self.jobs.problem.connect(self.banner.say)
+        self.jobs.problem.connect(self._say_problem)
         self.jobs.map_progress.connect(self._show_progress)
         self.jobs.computing.connect(self._say_computing)
         self.images.unknown.connect(self._ask_where)
@@ -186,7 +189,9 @@ class BrowserWidget(QWidget):
     def open(self, path: Path | str) -> None:
         """Open a table or a saved browser, soon: it is read in a thread."""
         self.banner.hide()
-        self.status.set_words(f"opening {Path(path).name} …")
+        # Words for a wait that can be felt: each frame of the window would delay what is waited for.
+        self._opening = f"opening {Path(path).name} …"
+        self._slow.start()
         self.jobs.open(Path(path))
 
     def ask_table(self) -> None:
@@ -271,7 +276,14 @@ class BrowserWidget(QWidget):
         if path is not None and (shown is None or shown.path != Path(path)):
             self.open(path)
 
+    def _say_problem(self, message: str) -> None:
+        self._slow.stop()
+        if self.status.text() == self._opening:
+            self.status.set_words("")
+        self.banner.say(message)
+
     def _opened(self, opened: Opened) -> None:
+        self._slow.stop()
         table = opened.table
         self._session.table = table.path
         if table.notes:

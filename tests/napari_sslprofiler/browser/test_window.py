@@ -15,6 +15,7 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QImage
 from qtpy.QtTest import QTest
 
+from napari_sslprofiler.browser import map_drawing
 from napari_sslprofiler.browser.palette import rgb
 from napari_sslprofiler.browser.widget import BrowserWidget
 from napari_sslprofiler.site_display import display_of
@@ -137,6 +138,51 @@ def test_the_density_is_drawn_and_its_button_turns(opened: BrowserWidget, qtbot:
     opened.tools.buttons["density"].click()
     settle(opened, qtbot)
     assert not opened.map.dense and opened.map.mode == "auto"
+
+
+def test_of_very_many_rows_those_in_view_are_drawn_and_many_are_painted(
+    opened: BrowserWidget, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = opened.state
+    state.colour_by("Metadata_Plate")
+    row = far_row(opened)
+    settle(opened, qtbot)
+
+    def colour_at_row() -> np.ndarray:
+        settle(opened, qtbot)
+        image, at = opened.map.grab_map(), pixel_of(opened, row)
+        scale = image.shape[1] / opened.map.width()
+        return image[round(at.y() * scale), round(at.x() * scale), :3].astype(int)
+
+    wanted = rgb(state.colouring.colour(row))
+    monkeypatch.setattr(map_drawing, "MANY", 5)
+    state.select([row, (row + 1) % len(state)])  # the two stand out
+    np.testing.assert_allclose(colour_at_row(), wanted, atol=40)
+    assert not opened.map._canvas.pictured
+    monkeypatch.setattr(map_drawing, "DENSE", 5)
+    opened.map.mode = "points"
+    np.testing.assert_allclose(colour_at_row(), wanted, atol=40)
+    assert opened.map._canvas.pictured and not opened.map.dense
+    # Nearer, few are in view: they are points again, and stay where they belong when dragged.
+    opened.map.view = opened.map.view.zoomed(30.0, pixel_of(opened, row).x(), pixel_of(opened, row).y())
+    np.testing.assert_allclose(colour_at_row(), wanted, atol=40)
+    assert not opened.map._canvas.pictured
+    opened.map.view = opened.map.view.moved(15, 10)
+    np.testing.assert_allclose(colour_at_row(), wanted, atol=40)
+
+
+def test_a_change_is_drawn_in_one_frame(opened: BrowserWidget, qtbot: QtBot) -> None:
+    settle(opened, qtbot)
+    for act in (
+        lambda: opened.state.colour_by("Metadata_Plate"),
+        lambda: opened.state.toggle_entry(opened.state.colouring.entries[0]),
+        lambda: opened.state.select([1, 2, 3]),
+        opened.state.show_all,
+    ):
+        before = opened.map.frames
+        act()
+        settle(opened, qtbot)
+        assert opened.map.frames == before + 1
 
 
 def test_hovering_tells_and_shows_a_card_with_a_thumbnail(opened: BrowserWidget, qtbot: QtBot) -> None:
