@@ -77,8 +77,13 @@ class Store:
         self._signed: set[str] = set()
         self._lock = Lock()
 
-    def list_folder(self, address: str) -> RemoteFolder:
+    def list_folder(self, address: str, start: str = "") -> RemoteFolder:
         """List a folder ``bucket/prefix``, what lies below its folders left out.
+
+        Parameters
+        ----------
+        start
+            How the names start that are wanted; their folders are not listed then.
 
         Raises
         ------
@@ -86,7 +91,13 @@ class Store:
             When it is not there, or can't be listed.
         """
         address = address.rstrip("/")
-        found = self._patiently(address, lambda system: system.ls(address, detail=True, refresh=True), LISTING_TRIES)
+
+        def ask(system: Any) -> list[dict[str, Any]]:
+            if start:
+                return list(system.find(address, maxdepth=1, prefix=start, detail=True).values())
+            return list(system.ls(address, detail=True, refresh=True))
+
+        found = self._patiently(address, ask, LISTING_TRIES)
         objects, folders = {}, []
         for entry in found:
             inner = str(entry["name"]).removeprefix(f"{address}/")
@@ -220,18 +231,32 @@ def _object(entry: Mapping[str, Any]) -> RemoteObject:
     return RemoteObject(int(entry["size"] or 0), int(seconds) * 10**9, str(entry.get("ETag") or "").strip('"'))
 
 
+def is_same(path: Path, expected: RemoteObject) -> bool:
+    """Whether a file is there and the object's: by size and time of change, else by size and MD5. Raises OSError."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if (status.st_size, status.st_mtime_ns) == (expected.size, expected.modified_ns):
+        return True
+    return status.st_size == expected.size and expected.etag == _md5(path)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def _check(path: Path, expected: RemoteObject) -> None:
     size = path.stat().st_size
     if size != expected.size:
         raise IncompleteError(f"{size:,} of {expected.size:,} bytes came")
-    if _MD5.fullmatch(expected.etag) and os.environ.get(CHECK_VARIABLE, "1") != "0":
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if digest != expected.etag:
-            raise IncompleteError(
-                f"its MD5 is not its ETag; of a bucket that encrypts with its own keys that is no error: set "
-                f"{CHECK_VARIABLE}=0"
-            )
+    checked = _MD5.fullmatch(expected.etag) and os.environ.get(CHECK_VARIABLE, "1") != "0"
+    if checked and _md5(path) != expected.etag:
+        raise IncompleteError(
+            f"its MD5 is not its ETag; of a bucket that encrypts with its own keys that is no error: set "
+            f"{CHECK_VARIABLE}=0"
+        )
 
 
 def _is_local(error: BaseException) -> bool:
