@@ -17,6 +17,7 @@ from typing import TextIO
 
 from sslprofiler_core import __version__
 from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates import download_command
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -101,6 +102,9 @@ def build_parser() -> argparse.ArgumentParser:
     _layout(one)
     one.add_argument("--json", action="store_true", help="print JSON")
     one.add_argument("--pixels", action="store_true", help="decode every plane (slow; finds damage inside files)")
+
+    one = _command(commands, "download", "bring chosen wells of the public CPJUMP1 plates", _download)
+    download_command.add_arguments(one)
 
     one = _command(commands, "convert", "write plates to a store that reads several times as fast", _convert)
     _plates(one, metadata=False)
@@ -215,6 +219,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
     )
     print(json.dumps(found, indent=1) if arguments.json else format_inspection(found))
     return 0
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    return download_command.run(arguments)
 
 
 def _convert(arguments: argparse.Namespace) -> int:
