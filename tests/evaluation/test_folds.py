@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sslprofiler_core.evaluation.bootstrap import accuracy_interval
+from sslprofiler_core.evaluation.bootstrap import label_interval
 from sslprofiler_core.evaluation.folds import plate_folds, splits
 
 
@@ -43,10 +43,10 @@ def test_intervals_are_of_labels_not_wells() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(100), 20)
     clumped = np.repeat(rng.random(100) < 0.5, 20)
-    low, high = accuracy_interval(clumped, labels)
+    low, high = label_interval(clumped, labels)
     p = clumped.mean()
     assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(p * (1 - p) / 100), rel=0.15)
-    single = accuracy_interval(clumped, np.arange(2000))
+    single = label_interval(clumped, np.arange(2000))
     assert (single[1] - single[0]) < 0.35 * (high - low)
-    assert accuracy_interval(np.ones(8, bool), labels[:8]) == (1.0, 1.0)
-    assert accuracy_interval(clumped, labels) == (low, high) != accuracy_interval(clumped, labels, 1)
+    assert label_interval(np.ones(8, bool), labels[:8]) == (1.0, 1.0)
+    assert label_interval(clumped, labels) == (low, high) != label_interval(clumped, labels, 1)

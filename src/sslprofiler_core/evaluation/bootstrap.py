@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -12,29 +13,44 @@ from sslprofiler_core.keys import fold, uniforms
 DRAWS = 1000
 
 
-def accuracy_interval(
-    correct_W: NDArray[np.bool_], labels_W: NDArray[Any], seed: int = 0, level: float = 0.95
+def label_interval(
+    outcome_W: NDArray[np.bool_] | NDArray[np.float64],
+    labels_W: NDArray[Any],
+    seed: int = 0,
+    level: float = 0.95,
+    by_label: bool = False,
 ) -> tuple[float, float]:
-    """Percentile interval of an accuracy under resampling of labels.
+    """Percentile interval of a mean under resampling of labels.
 
     Parameters
     ----------
-    correct_W, labels_W
-        Whether each tested well was right, and its label.
+    outcome_W, labels_W
+        Whether each tested well was right (or another value of it), and its label.
     seed
         Of the 1,000 draws. Two scores of the same labels see the same draws.
     level
         Coverage.
+    by_label
+        Each label counts once, however many wells it has.
 
     Returns
     -------
     low, high
     """
     names, code = np.unique(labels_W, return_inverse=True)
-    hits = np.bincount(code, weights=correct_W, minlength=len(names))
-    sizes = np.bincount(code, minlength=len(names))
-    u = uniforms(fold(seed, "bootstrap", np.arange(DRAWS)), len(names))
-    drawn = (u * len(names)).astype(np.int64)
-    accuracies = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    low, high = np.quantile(accuracies, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    sums = np.bincount(code, weights=outcome_W, minlength=len(names))
+    sizes: NDArray[np.float64] = np.bincount(code, minlength=len(names)).astype(np.float64)
+    if by_label:
+        sums, sizes = sums / sizes, np.ones(len(names))
+    times = _draws(len(names), seed)
+    means = (times @ sums) / (times @ sizes)
+    low, high = np.quantile(means, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=8)
+def _draws(count: int, seed: int) -> NDArray[np.float64]:
+    """How often each of ``count`` labels is in each draw: (1,000, count)."""
+    drawn = (uniforms(fold(seed, "bootstrap", np.arange(DRAWS)), count) * count).astype(np.int64)
+    drawn += count * np.arange(DRAWS)[:, None]
+    return np.bincount(drawn.ravel(), minlength=DRAWS * count).reshape(DRAWS, count).astype(np.float64)

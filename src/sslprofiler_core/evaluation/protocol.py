@@ -8,7 +8,6 @@ random features that went the same way; the position control says what position 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,70 +16,36 @@ from numpy.typing import NDArray
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.exploring.nearest import Metric
-from sslprofiler_core.profiling import WellsTable, align
+from sslprofiler_core.profiling import WellsTable
 
-from .bootstrap import accuracy_interval
-from .classify import knn_predict
-from .folds import ALL, CELL_LINE, cell_lines, splits, transfers
+from .folds import CELL_LINE
 from .labels import choose_label, control_wells
+from .products import Products
+from .scores import COLUMNS, Score, Scores
+from .tasks import VARIANTS, Variant, Wells, run_tasks, tasks_of
+
+__all__ = [
+    "ALIGNMENTS",
+    "COLUMNS",
+    "KS",
+    "Alignment",
+    "Profiles",
+    "Score",
+    "Scores",
+    "knn_transfer",
+    "position_control",
+    "random_features",
+    "score_position_control",
+    "score_transfers",
+]
 
 Alignment = Literal["none", "training", "transductive"]
 ALIGNMENTS: tuple[Alignment, ...] = ("none", "training", "transductive")
 
 KS = (1, 5, 10, 20)
-COLUMNS = ["metric", "k", "distance", "alignment", "train", "test", "value", "low", "high", "n"]
 
 # Wide enough that random rows are nearly orthogonal; more would only cost time.
 RANDOM_WIDTH = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One accuracy and the wells it is made of.
-
-    ``rows`` are the tested rows of the wells table, ``labels`` their labels, ``folds`` the fold in which each was
-    tested, ``correct`` whether it was right.
-    """
-
-    metric: str
-    k: int
-    distance: str
-    alignment: str
-    train: str
-    test: str
-    rows: NDArray[np.int64]
-    labels: NDArray[Any]
-    folds: NDArray[np.int64]
-    correct: NDArray[np.bool_]
-
-    @property
-    def value(self) -> float:
-        """Accuracy, a fraction."""
-        return float(self.correct.mean())
-
-
-@dataclass(slots=True)
-class Scores:
-    """Scores of one evaluation, and what their reader must know (``notes``)."""
-
-    scores: list[Score] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    seed: int = 0
-
-    def table(self) -> pd.DataFrame:
-        """One row a score: ``metric, k, distance, alignment, train, test, value, low, high, n``.
-
-        Values are fractions, ``low`` and ``high`` bound 95 % of 1,000 draws of labels; notes are in ``attrs["notes"]``.
-        """
-        rows = []
-        for score in self.scores:
-            low, high = accuracy_interval(score.correct, score.labels, self.seed)
-            own = {name: value for name, value in asdict(score).items() if name in COLUMNS}
-            rows.append({**own, "value": score.value, "low": low, "high": high, "n": len(score.rows)})
-        table = pd.DataFrame(rows, columns=COLUMNS)
-        table.attrs["notes"] = list(self.notes)
-        return table
-
 
 Profiles: TypeAlias = WellsTable | tuple[pd.DataFrame, NDArray[np.floating[Any]]]
 
@@ -94,6 +59,7 @@ def knn_transfer(
     metrics: Sequence[Metric] = ("cosine",),
     alignments: Sequence[Alignment] = ("none",),
     alpha: float = 0.5,
+    variants: Sequence[Variant] = (),
     folds: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -117,6 +83,11 @@ def knn_transfer(
         mean over all plates. Each but ``"none"`` brings ``knn_accuracy_random_features`` beside ``knn_accuracy``.
     alpha
         Of the alignment, paper 3.3.3.
+    variants
+        ``"not_same_plate"``: every plate is a fold of its own, all other plates train.
+        ``"not_same_well"``: training wells at a tested well's position do not vote on it, so that position cannot give
+        its label away; tested are the wells whose label a training plate also has at another position. Both over all
+        cell lines together, as ``knn_accuracy_not_same_plate`` and ``knn_accuracy_not_same_well``.
     folds
         Folds by plate; at most so many plates are a fold each.
     seed
@@ -146,6 +117,7 @@ def knn_transfer(
         metrics=metrics,
         alignments=alignments,
         alpha=alpha,
+        variants=variants,
         folds=folds,
         seed=seed,
     ).table()
@@ -160,6 +132,7 @@ def score_transfers(
     metrics: Sequence[Metric] = ("cosine",),
     alignments: Sequence[Alignment] = ("none",),
     alpha: float = 0.5,
+    variants: Sequence[Variant] = (),
     folds: int = 5,
     seed: int = 0,
 ) -> Scores:
@@ -167,6 +140,9 @@ def score_transfers(
     unknown = [mode for mode in alignments if mode not in ALIGNMENTS]
     if unknown:
         raise UserError(f"Unknown alignment {unknown[0]!r}. Choose from {', '.join(ALIGNMENTS)}.")
+    strange = [name for name in variants if name not in VARIANTS]
+    if strange:
+        raise UserError(f"Unknown variant {strange[0]!r}. Choose from {', '.join(VARIANTS)}.")
     metadata, values = _parts(profiles)
     column = choose_label(metadata, label)
     scores = Scores(seed=seed)
@@ -178,17 +154,15 @@ def score_transfers(
     rows = np.flatnonzero(labelled & ~controls)
     if not rows.size:
         raise UserError(f"No well but controls has a {column}. Choose another --label or --control.")
-    wells = _Wells.of(metadata.iloc[rows], rows, metadata[column].iloc[rows].astype(str).to_numpy(str))
-    kept = values[rows]
-    random = None
-    for alignment in alignments:
-        _score_all(scores, "knn_accuracy", wells, kept, ks, metrics, alignment, alpha, folds)
-        if alignment != "none":
-            if random is None:
-                width = min(RANDOM_WIDTH, values.shape[1])
-                random = np.random.default_rng(seed).standard_normal((len(values), width), np.float32)[rows]
-            name = "knn_accuracy_random_features"
-            _score_all(scores, name, wells, random, ks, metrics, alignment, alpha, folds)
+    wells = Wells.of(metadata.iloc[rows], rows, metadata[column].iloc[rows].astype(str).to_numpy(str))
+    tasks = list(tasks_of("knn_accuracy", wells, ks, folds, variants, scores))
+    products = Products(values if len(rows) == len(values) else values[rows])
+    run_tasks(scores, tasks, wells, products, metrics, alignments, alpha)
+    aligned = [mode for mode in alignments if mode != "none"]
+    if aligned:
+        # The same random number in the same row whatever is left out.
+        random = Products(random_features(len(values), values.shape[1], seed)[rows])
+        run_tasks(scores, tasks, wells, random, metrics, aligned, alpha, "_random_features")
     if not scores.scores:
         raise UserError(
             "Nothing could be scored: " + " ".join(scores.notes) + " Give the wells of at least two plates."
@@ -237,32 +211,16 @@ def score_position_control(
     if own["Metadata_Plate"].nunique() < 2:
         scores.notes.append("No position control: fewer than two plates have control wells.")
         return scores
-    wells = _Wells.of(own.drop(columns=CELL_LINE, errors="ignore"), rows, own["Metadata_Well"].to_numpy(str))
-    values = np.asarray(profiles_WD)[rows]
-    _score_all(scores, "position_control", wells, values, ks, metrics, "none", 1.0, folds)
+    wells = Wells.of(own.drop(columns=CELL_LINE, errors="ignore"), rows, own["Metadata_Well"].to_numpy(str))
+    tasks = list(tasks_of("position_control", wells, ks, folds, (), scores))
+    run_tasks(scores, tasks, wells, Products(np.asarray(profiles_WD)[rows]), metrics, ["none"], 1.0)
     scores.notes[:] = [f"Position control: {note}" for note in dict.fromkeys(scores.notes)]
     return scores
 
 
-@dataclass(frozen=True, slots=True)
-class _Wells:
-    rows: NDArray[np.int64]
-    plates: NDArray[Any]
-    positions: NDArray[Any]
-    lines: NDArray[Any]
-    labels: NDArray[Any]
-    codes: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, metadata: pd.DataFrame, rows: NDArray[np.int64], labels: NDArray[Any]) -> _Wells:
-        return cls(
-            rows,
-            metadata["Metadata_Plate"].astype(str).to_numpy(str),
-            metadata["Metadata_Well"].astype(str).to_numpy(str),
-            cell_lines(metadata),
-            labels,
-            np.unique(labels, return_inverse=True)[1].astype(np.int64),
-        )
+def random_features(wells: int, width: int, seed: int) -> NDArray[np.float32]:
+    """Features that hold nothing, in the place of profiles: what an alignment alone scores."""
+    return np.random.default_rng(seed).standard_normal((wells, min(RANDOM_WIDTH, width)), np.float32)
 
 
 def _parts(profiles: Profiles) -> tuple[pd.DataFrame, NDArray[np.floating[Any]]]:
@@ -273,64 +231,3 @@ def _parts(profiles: Profiles) -> tuple[pd.DataFrame, NDArray[np.floating[Any]]]
     if values.ndim != 2 or len(values) != len(metadata):
         raise ValueError(f"profiles of shape {values.shape} do not fit {len(metadata)} rows of metadata")
     return metadata, values
-
-
-def _score_all(
-    scores: Scores,
-    metric: str,
-    wells: _Wells,
-    values: NDArray[np.floating[Any]],
-    ks: Sequence[int],
-    distances: Sequence[Metric],
-    alignment: Alignment,
-    alpha: float,
-    folds: int,
-) -> None:
-    if alignment == "transductive":
-        values = align(values, wells.plates, wells.positions, alpha)
-    for train, test in transfers(wells.lines):
-        cuts = list(splits(wells.plates, wells.lines, train, test, folds, scores.seed))
-        name = "the table" if train == ALL else f"cell line {train}"
-        if not cuts:
-            scores.notes.append(f"{train} -> {test} is not scored: {name} has one plate only, and folds are by plate.")
-            continue
-        fewest = min(int(training.sum()) for training, _ in cuts)
-        fitting = [k for k in ks if k <= fewest]
-        for k in ks:
-            if k > fewest:
-                scores.notes.append(f"{train} -> {test}: no score for k = {k}, a fold has {fewest} training wells.")
-        if not fitting:
-            continue
-        strange = sum(int((~np.isin(wells.codes[te], wells.codes[tr])).sum()) for tr, te in cuts)
-        if strange:
-            total = sum(int(te.sum()) for _, te in cuts)
-            scores.notes.append(
-                f"{train} -> {test}: {strange} of {total} test wells have a label that no training well has; "
-                "they count as wrong."
-            )
-        for distance in distances:
-            correct: dict[int, list[NDArray[np.bool_]]] = {k: [] for k in fitting}
-            for training, tested in cuts:
-                moved = values
-                if alignment == "training":
-                    moved = align(values, wells.plates, wells.positions, alpha, training)
-                found = knn_predict(moved[training], wells.codes[training], moved[tested], fitting, distance)
-                for k in fitting:
-                    correct[k].append(found[k] == wells.codes[tested])
-            at = np.concatenate([np.flatnonzero(tested) for _, tested in cuts])
-            number = np.repeat(np.arange(len(cuts)), [int(tested.sum()) for _, tested in cuts])
-            for k in fitting:
-                scores.scores.append(
-                    Score(
-                        metric,
-                        k,
-                        distance,
-                        alignment,
-                        train,
-                        test,
-                        wells.rows[at],
-                        wells.labels[at],
-                        number,
-                        np.concatenate(correct[k]),
-                    )
-                )
