@@ -96,7 +96,7 @@ def run_once(simulated: Path, small: list[str], out: Path, *more: str, **options
 
 
 def without_clock(run: RunFolder, kind: str) -> list[dict[str, Any]]:
-    timed = {"time", "pairs_per_s", "seconds"}
+    timed = {"time", "pairs_per_s", "seconds", "share", "utilisation"}
     return [{k: v for k, v in e.items() if k not in timed} for e in run.events() if e["event"] == kind]
 
 

@@ -58,7 +58,7 @@ def images(simulated: Path, tmp_path: Path) -> Path:
 
 def steps_of(run: RunFolder) -> list[dict[str, Any]]:
     """Step events without what depends on the clock."""
-    timed = {"time", "pairs_per_s"}
+    timed = {"time", "pairs_per_s", "utilisation"}
     return [{k: v for k, v in e.items() if k not in timed} for e in run.events() if e["event"] == "step"]
 
 
@@ -115,7 +115,11 @@ def test_every_step_is_an_event_once_and_finite(trained: Path) -> None:
     assert events[-1] == {"event": "finished", "step": 12, "steps": 12}
     steps = [event for event in events if event["event"] == "step"]
     assert [event["step"] for event in steps] == list(range(1, 13))
-    numbers = [event[name] for event in steps for name in (*TERMS, "gradient_norm", "lr", "momentum", "pairs_per_s")]
+    numbers = [
+        event[name]
+        for event in steps
+        for name in (*TERMS, "gradient_norm", "lr", "momentum", "pairs_per_s", "utilisation")
+    ]
     assert all(isinstance(number, float) and math.isfinite(number) for number in numbers)
     assert not any("skipped" in event for event in steps)
     (health,) = [event for event in events if event["event"] == "health" and event["step"] == 12]
@@ -139,7 +143,7 @@ def test_the_model_is_the_teacher_with_what_it_was_trained_on(trained: Path, sim
 def test_a_progress_bar_shows_losses_and_speed(start: Train, capfd: pytest.CaptureFixture[str]) -> None:
     start()
     shown = capfd.readouterr().err
-    for part in ("Training fluorescence", "12/12", "loss ", "dino_local ", "sites/s"):
+    for part in ("Training fluorescence", "12/12", "loss ", "dino_local ", "pairs/s, ", "% of peak"):
         assert part in shown
 
 

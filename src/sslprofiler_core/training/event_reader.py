@@ -171,9 +171,9 @@ class EventReader:
         (first, began), (last, ended) = self._recent[0], self._recent[-1]
         return (ended - began) / (last - first) if last > first and ended > began else None
 
-    def pairs_per_s(self) -> float | None:
-        """Of the last steps, as the training measured it."""
-        return self._latest[1].get("pairs_per_s") if self._latest is not None else None
+    def latest(self, name: str) -> float | None:
+        """A value of the last step; None when it has none."""
+        return self._latest[1].get(name) if self._latest is not None else None
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

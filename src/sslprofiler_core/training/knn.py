@@ -136,6 +136,7 @@ class KnnChecks:
     def __init__(self, sample: KnnSample, loader: PairLoader, recipe: Recipe, steps: int, device: torch.device) -> None:
         self._sample, self._loader, self._recipe, self._device = sample, loader, recipe, device
         checks = recipe.train.knn_checks
+        self._began, self._spent_s = time.monotonic(), 0.0
         self._steps = {round(steps * number / checks) for number in range(checks + 1)} if checks else set()
 
     def due(self, step: int) -> bool:
@@ -143,7 +144,7 @@ class KnnChecks:
         return step in self._steps
 
     def run(self, teacher: Network, step: int, log: EventLog) -> None:
-        """Embed the sample and write a ``knn`` event."""
+        """Embed the sample and write a ``knn`` event; its ``share`` is that of the time so far that checks took."""
         began = time.monotonic()
         cls_ND, rows_N = self._embed(teacher)
         well_N, plate_N, compound_N = (
@@ -160,7 +161,10 @@ class KnnChecks:
             if (score := knn_accuracy(cls_ND, label_N, left_out_N)) is not None:
                 accuracy, chance, count = score
                 values |= {name: round(accuracy, 5), f"{name}_chance": round(chance, 5), f"{name}_n": count}
-        log.write("knn", step, **values, seconds=round(time.monotonic() - began, 3))
+        took = time.monotonic() - began
+        self._spent_s += took
+        share = self._spent_s / max(time.monotonic() - self._began, 1e-9)
+        log.write("knn", step, **values, seconds=round(took, 3), share=round(share, 4))
 
     @torch.no_grad()
     def _embed(self, teacher: Network) -> tuple[Tensor, NDArray[np.int64]]:

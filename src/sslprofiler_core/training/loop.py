@@ -26,6 +26,7 @@ from .loader import PairBatch, PairLoader
 from .memory import memory_in_words
 from .objective import Centres, objective
 from .optimizer import apply_settings, build_optimizer
+from .pace import measure_pace
 from .report import Report
 from .run_folder import EventLog, RunFacts, RunFolder
 from .schedules import step_settings
@@ -153,8 +154,9 @@ def run_training(
     run, recipe, steps = trainer.run, trainer.recipe, trainer.facts.steps
     saved_at, saved_step, reason = time.monotonic(), trainer.step, "finished"
 
+    pace = measure_pace(recipe, len(trainer.facts.channels), trainer.device)
     with StopSignals() as signals, progress_bar(steps, f"Training {trainer.facts.group}", "step", trainer.step) as bar:
-        report = Report(run, recipe, steps, log, bar)
+        report = Report(run, recipe, steps, log, bar, pace)
         if checks is not None and checks.due(trainer.step) and trainer.step not in log.checked:
             checks.run(trainer.teacher, trainer.step, log)
             report.restart_clock()

@@ -16,6 +16,7 @@ from sslprofiler_core.recipes import Recipe
 from .health import collapse_warning, effective_rank
 from .loader import PairBatch
 from .objective import TERMS
+from .pace import Pace
 from .run_folder import EventLog, RunFolder
 from .schedules import step_settings
 
@@ -25,9 +26,9 @@ _MAX_BAD_STEPS = 3
 class Report:
     """The events of a run's steps; values wait on the device until a flush, so that the host need not."""
 
-    def __init__(self, run: RunFolder, recipe: Recipe, steps: int, log: EventLog, bar: tqdm[Any]) -> None:
+    def __init__(self, run: RunFolder, recipe: Recipe, steps: int, log: EventLog, bar: tqdm[Any], pace: Pace) -> None:
         self._run, self._recipe, self._steps = run, recipe, steps
-        self._log, self._bar = log, bar
+        self._log, self._bar, self._pace = log, bar, pace
         self.pending: list[tuple[int, Tensor, list[str]]] = []
         self._bad: list[list[str]] = []  # the sites of each of the last steps in a row that were not finite
         self._told: set[str] = set()
@@ -75,7 +76,7 @@ class Report:
         latest = rows[-1][1]
         if cls_BD is not None:
             self._watch_collapse(rows[-1][0], latest[TERMS.index("entropy")], rank)
-        self._bar.set_postfix_str(_postfix(latest, pairs_per_s), refresh=False)
+        self._bar.set_postfix_str(self._postfix(latest, pairs_per_s), refresh=False)
         self._bar.update(rows[-1][0] - self._bar.n)
         self.restart_clock()
 
@@ -90,6 +91,7 @@ class Report:
             lr=settings.lr,
             momentum=settings.momentum,
             pairs_per_s=round(pairs_per_s, 2),
+            utilisation=float(f"{self._pace.utilisation(pairs_per_s):.4g}"),
             time=round(time.time(), 3),
             **({} if finite else {"skipped": True}),
         )
@@ -101,6 +103,12 @@ class Report:
             self._collapsing = True
             self._log.write("warning", step, text=warning)
             self._warn(warning)
+
+    def _postfix(self, values: list[float], pairs_per_s: float) -> str:
+        shown = {name: values[TERMS.index(name)] for name in ("loss", "dino_masked", "dino_local", "ibot", "koleo")}
+        text = " ".join(f"{name} {value:.3f}" for name, value in shown.items())
+        share = 100 * self._pace.utilisation(pairs_per_s)
+        return f"{text} | {pairs_per_s:.{0 if pairs_per_s >= 10 else 1}f} pairs/s, {share:.0f} % of peak"
 
     def _warn(self, text: str) -> None:
         self._bar.write(f"Warning: {text}", file=sys.stderr)
@@ -115,9 +123,3 @@ def _shared(steps: list[list[str]], most: int = 8) -> str:
 def _number(value: float) -> float | None:
     """JSON has no NaN."""
     return value if math.isfinite(value) else None
-
-
-def _postfix(values: list[float], pairs_per_s: float) -> str:
-    shown = {name: values[TERMS.index(name)] for name in ("loss", "dino_masked", "dino_local", "ibot", "koleo")}
-    text = " ".join(f"{name} {value:.3f}" for name, value in shown.items())
-    return f"{text} | {pairs_per_s:.0f} sites/s"

@@ -18,6 +18,7 @@ from sslprofiler_core import __version__
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.recipes import Recipe, dump_recipe, load_recipe
 
+from .board import Board
 from .presence import PRESENCE_FILE
 
 IntensityScale = dict[str, dict[str, tuple[float, float]]]
@@ -77,6 +78,7 @@ class RunFolder:
         self.control_file = self.path / "control"
         self.presence_file = self.path / PRESENCE_FILE
         self.log_file = self.path / "log.txt"
+        self.board = self.path / "tensorboard"
 
     def exists(self) -> bool:
         """Whether a run was started here."""
@@ -192,9 +194,13 @@ class RunFolder:
 
 
 class EventLog:
-    """Appends to ``events.jsonl``; a resumed run first cuts it back to its checkpoint's step."""
+    """Appends to ``events.jsonl``; a resumed run first cuts it back to its checkpoint's step.
 
-    def __init__(self, run: RunFolder, step: int) -> None:
+    ``board`` gets the same numbers, where the recipe wants TensorBoard's files.
+    """
+
+    def __init__(self, run: RunFolder, step: int, board: Board | None = None) -> None:
+        self._board = board
         kept = [event for event in run.events() if event.get("step", 0) <= step and event.get("event") != "finished"]
         self._path = run.events_file
         self.checked = {event["step"] for event in kept if event.get("event") == "knn"}
@@ -209,6 +215,8 @@ class EventLog:
         try:
             self._file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
             self._file.flush()
+            if self._board is not None:
+                self._board.add(event, step, values)
         except OSError as error:
             raise _cannot_write(self._path, error) from error
 
@@ -223,6 +231,8 @@ class EventLog:
         """Close the file; what a full disk could not take is dropped (the failed write has been reported)."""
         with suppress(OSError):
             self._file.close()
+        if self._board is not None:
+            self._board.close()
 
 
 def partial_name(name: str) -> str:

@@ -55,6 +55,9 @@ class KnnCurve:
         What a random neighbour scores; NaN when not known.
     well_sites, compound_sites
         How many sites were asked.
+    seconds, share
+        What the last check took, and the share of the time since the run's last start that checks took; NaN when not
+        known.
     """
 
     steps_N: NDArray[np.float64] = field(default_factory=_none)
@@ -64,6 +67,8 @@ class KnnCurve:
     compound_chance: float = float("nan")
     well_sites: int = 0
     compound_sites: int = 0
+    seconds: float = float("nan")
+    share: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,13 @@ class RunState:
     step, checkpoint
         Steps done, and how many the last checkpoint holds.
     steps_N, curves
-        Steps, and each value that step events give (losses by their names, ``gradient_norm``, ``lr``, ``pairs_per_s``),
-        float64 with NaN where there was none; at most about 5,000 points of a long run, evenly.
+        Steps, and each value that step events give (losses by their names, ``gradient_norm``, ``lr``, ``pairs_per_s``,
+        ``utilisation``), float64 with NaN where there was none; at most about 5,000 points of a long run, evenly.
     knn
         The nearest-neighbour checks.
-    pairs_per_s, eta_s
-        Of late; None when nothing is at work.
+    pairs_per_s, utilisation, eta_s
+        Of late; None when nothing is at work. Utilisation is the model's operations a second as a share of what matrix
+        products reach on the machine.
     warnings
         The last ones, oldest first.
     log
@@ -108,6 +114,7 @@ class RunState:
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=lambda: MappingProxyType({}))
     knn: KnnCurve = field(default_factory=KnnCurve)
     pairs_per_s: float | None = None
+    utilisation: float | None = None
     eta_s: float | None = None
     warnings: tuple[str, ...] = ()
     log: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from sslprofiler_core.plates.metadata import COMPOUND, CONTROL
 from sslprofiler_core.plates.remote_cache import location
 from sslprofiler_core.recipes import Recipe, load_recipe
 
+from .board import Board, require_tensorboard
 from .checkpoint import checkpoints
 from .knn import KnnChecks, knn_sample
 from .loader import PairLoader
@@ -96,6 +97,8 @@ def train(
     if recipe is None:
         recipe = run.recipe_file if going_on else "paper-vits14"
     settled = load_recipe(recipe, overrides)
+    if settled.train.tensorboard:
+        require_tensorboard()
     if going_on:
         if not resume:
             raise UserError(f"{run.path} already holds a run. Add --resume to go on with it, or choose another --out.")
@@ -144,7 +147,8 @@ def _train(
     if order.lonely:
         wells = "1 well has" if len(order.lonely) == 1 else f"{len(order.lonely)} wells have"
         warnings.append(f"{wells} one site, which pairs with itself: {_some(order.lonely)}.")
-    with closing(EventLog(run, trainer.step)) as log:
+    board = Board(run.board, trainer.step) if settled.train.tensorboard else None
+    with closing(EventLog(run, trainer.step, board)) as log:
         log.write("resumed" if trainer.step else "started", trainer.step, steps=trainer.facts.steps, device=str(where))
         for warning in warnings:
             log.write("warning", trainer.step, text=warning)

@@ -60,6 +60,7 @@ class RunWatcher:
         events, (_, group, steps) = self._events, self._facts
         steps_N, curves = events.curves()
         pace = events.seconds_a_step() if status.alive else None
+        working = status.alive and status is not RunStatus.STARTING
         return RunState(
             run=self._run.path,
             status=status,
@@ -71,7 +72,8 @@ class RunWatcher:
             steps_N=steps_N,
             curves=curves,
             knn=_knn_curve(events.knn),
-            pairs_per_s=events.pairs_per_s() if status.alive and status is not RunStatus.STARTING else None,
+            pairs_per_s=events.latest("pairs_per_s") if working else None,
+            utilisation=events.latest("utilisation") if working else None,
             eta_s=max(0, steps - events.step) * pace if pace is not None and steps else None,
             warnings=tuple(events.warnings),
             log=tuple(log),
@@ -231,4 +233,6 @@ def _knn_curve(events: list[dict[str, Any]]) -> KnnCurve:
         compound_chance=number(last, "compound_chance"),
         well_sites=0 if np.isnan(sites["well"]) else int(sites["well"]),
         compound_sites=0 if np.isnan(sites["compound"]) else int(sites["compound"]),
+        seconds=number(last, "seconds"),
+        share=number(last, "share"),
     )
