@@ -296,3 +296,27 @@ def test_an_empty_object_is_a_gap(cloud: str, screen: Path) -> None:
     (found,) = open_plates([f"s3://gaps/{root}"], check=True)
     assert [(gap.path, gap.problem) for gap in found.gaps] == [(broken, "empty file")]
     assert found == replace(plate, sites=(plate.sites[0], *plate.sites[2:]), gaps=found.gaps)
+
+
+def test_a_run_and_a_table_are_made_from_the_bucket(cloud: str, screen: Path, small: list[str], tmp_path: Path) -> None:
+    """As from the disk: the same scale, the same vectors; and both lead back to the bucket."""
+    from sslprofiler_core.exploring import open_table
+    from sslprofiler_core.profiling import embed_plates, load_models
+    from sslprofiler_core.profiling.tables import read_sites
+    from sslprofiler_core.training import RunFolder, train
+
+    run = tmp_path / "run"
+    settings = [*small, "train.batch=4", "train.steps=1", "train.knn_checks=0"]
+    train([Path(FOLDER)], group="fluorescence", out=run, recipe="tiny", overrides=settings, device="cpu")
+    facts = RunFolder(run).facts()
+    assert facts.paths == (FOLDER,)
+    assert facts.plates == {path.name: f"{FOLDER}/{path.name}__{MEASUREMENT}/Images" for path in screen.iterdir()}
+    assert facts.scale == measure_scale(open_plates([screen]), sites=4, channels=facts.channels)
+    tables = []
+    for name, plates in (("there", FOLDER), ("here", screen)):
+        embed_plates([plates], load_models([run]), tmp_path / f"{name}.parquet", device="cpu")
+        tables.append(read_sites(tmp_path / f"{name}.parquet"))
+    for one, other in zip(*(table.features.values() for table in tables), strict=True):
+        assert np.array_equal(one, other)
+    roots = open_table(tmp_path / "there.parquet").plate_roots
+    assert [plate.name for plate in open_plates(list(roots.values()))] == sorted(roots)
