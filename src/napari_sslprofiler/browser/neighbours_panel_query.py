@@ -139,6 +139,8 @@ class Finder:
         UserError
             For a filter that the table has no column for.
         """
+        from sslprofiler_core.exploring import allowed_rows
+
         table, rows = question.table, question.rows
         index = self.index(table, question.metric)
         start = time.perf_counter()
@@ -183,25 +185,6 @@ class Finder:
             self._of(table)
             self._positions[metric] = found
         return found
-
-
-def allowed_rows(
-    codes: dict[Same, NDArray[np.int64]],
-    finite: NDArray[np.bool_],
-    rows: NDArray[np.int64],
-    exclude: tuple[Same, ...],
-    within: tuple[Same, ...],
-) -> NDArray[np.bool_]:
-    """Rows that may be neighbours of some rows under filters, as `NeighbourIndex` has them."""
-    members = rows[finite[rows]]
-    allowed = finite.copy()
-    allowed[members] = False
-    for same in exclude:
-        own = codes[same][members]
-        allowed &= ~np.isin(codes[same], own[own >= 0])
-    for same in within:
-        allowed &= np.isin(codes[same], codes[same][members])
-    return allowed
 
 
 def position_of(table: TableView, metric: Metric = "cosine", seed: int = 0) -> Position:

@@ -249,4 +249,4 @@ def _machine() -> list[tuple[str, str]]:
         ("System", f"{platform.system()}, {platform.machine()}, {os.cpu_count()} cores"),
         ("Python", ".".join(map(str, sys.version_info[:3]))),
     ]
-    return own + [(name, version(name)) for name in ("torch", "timm", "numpy", "scikit-learn", "umap-learn")]
+    return own + [(name, version(name)) for name in ("torch", "timm", "numpy", "scikit-learn", "numba")]

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from .launch import browse
     from .layout import umap_layout
     from .nearest import neighbours
-    from .queries import NeighbourIndex, control_distances, label_agreement, query_neighbours
+    from .queries import NeighbourIndex, allowed_rows, control_distances, label_agreement, query_neighbours
     from .roles import control_rows, short_name
     from .tables import TableView, open_table
 
 __all__ = [
     "NeighbourIndex",
     "TableView",
+    "allowed_rows",
     "browse",
     "cluster_rows",
     "control_distances",
@@ -37,7 +38,7 @@ __getattr__, __dir__ = attach(
         "launch": ["browse"],
         "layout": ["umap_layout"],
         "nearest": ["neighbours"],
-        "queries": ["NeighbourIndex", "control_distances", "label_agreement", "query_neighbours"],
+        "queries": ["NeighbourIndex", "allowed_rows", "control_distances", "label_agreement", "query_neighbours"],
         "roles": ["control_rows", "short_name"],
         "tables": ["TableView", "open_table"],
     },

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -14,14 +11,16 @@ from numpy.typing import NDArray
 from .clusters import principal_axes
 from .nearest import Metric, neighbours
 from .queries import finite_rows
+from .umap_graph import axes_start, curve, membership_graph, spectral_start
 
-# UMAP's spectral start wants more points than axes, and fewer than five have no neighbourhoods worth a map.
+# Fewer than five have no neighbourhoods worth a map.
 FEWEST = 5
-# Exact neighbours of 10,000 rows x 768 take 1.2 s, on 50 principal axes 0.3 s (one core), beside 10 s of UMAP; their
+# Exact neighbours of 10,000 rows x 768 take 1.2 s, on 50 principal axes 0.3 s (one core), beside 6 s of UMAP; their
 # time grows with the square, so from here on it pays.
 AXES_FROM = 20_000
 SAMPLE = 50_000
 _PLACED_BY = 5
+_NEGATIVES = 5
 
 Report = Callable[[int, int], None]
 
@@ -119,41 +118,47 @@ def umap_layout(
 
     Notes
     -----
-    umap-learn with exact ``precomputed_knn``: its own search is approximate and most of its time. Fewer than five
+    UMAP (McInnes, Healy and Melville 2018) with umap-learn's defaults, from exact neighbours. It is our own: importing
+    and compiling umap-learn takes ten seconds in each process, and its search for neighbours is approximate. The start
+    is spectral, or on principal axes where the graph of neighbours falls into parts (our choice). Fewer than five
     profiles are shown on their first two principal axes instead (our choice).
     """
     profiles = np.asarray(profiles_WD, np.float32)
     count = len(profiles)
     if count < FEWEST:
         return _principal_axes(profiles)
-    n_neighbors = max(2, min(n_neighbors, count - 1))
-    knn = neighbours(profiles, profiles, n_neighbors, metric)
-    with warnings.catch_warnings():
-        # Groups that share no neighbour are no fault: UMAP then lays each out by itself.
-        warnings.filterwarnings("ignore", message=".*not fully connected.*")
-        warnings.filterwarnings("ignore", message=".*knn_search_index.*")  # we transform no new data
-        warnings.filterwarnings("ignore", message=".*[Ss]pectral initialisation failed.*")
-        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)  # its parametric variant's
-        import umap
+    knn = neighbours(profiles, profiles, max(2, min(n_neighbors, count - 1)), metric)
+    graph = membership_graph(*knn)
+    start = spectral_start(graph, seed) if count > 2 * FEWEST else None
+    places = axes_start(profiles, seed) if start is None else start
+    return settle(graph, places, min_dist=min_dist, seed=seed, report=report)
 
-        # A neighbourhood's graph is sparse, and profiles themselves are not looked at again.
-        mapper = umap.UMAP(
-            n_neighbors=n_neighbors,
-            min_dist=min_dist,
-            metric=metric,
-            precomputed_knn=(*knn, None),
-            force_approximation_algorithm=True,  # otherwise umap drops precomputed neighbours below 4,096 rows
-            init="spectral" if count > 2 * FEWEST else "random",
-            random_state=seed,
-            n_jobs=1,
-            verbose=report is not None,
-            tqdm_kwds={"file": _Epochs(report), "bar_format": "{n_fmt}/{total_fmt}", "mininterval": 0.2}
-            if report is not None
-            else None,
-        )
-        with redirect_stdout(io.StringIO()):  # its own lines about what it does
-            layout = mapper.fit_transform(profiles)
-    return np.asarray(layout, np.float32)
+
+def settle(
+    graph: Any, start_N2: NDArray[np.float32], *, min_dist: float = 0.1, seed: int = 0, report: Report | None = None
+) -> NDArray[np.float32]:
+    """Lay a graph of `membership_graph` out from a start, (N, 2): 500 epochs, 200 for more than 10,000 points."""
+    from .umap_kernel import descend
+
+    epochs = 500 if len(start_N2) <= 10_000 else 200
+    edges = graph.tocoo()
+    kept = edges.data >= edges.data.max(initial=0.0) / epochs
+    every = (edges.data.max(initial=0.0) / edges.data[kept]).astype(np.float32)
+    heads, tails = edges.row[kept].astype(np.int32), edges.col[kept].astype(np.int32)
+    rng = np.random.default_rng(seed)
+    # Points in one place would never part.
+    low, high = start_N2.min(axis=0), start_N2.max(axis=0)
+    places = start_N2 + rng.normal(scale=1e-4 * 10.0, size=start_N2.shape).astype(np.float32)
+    places = np.ascontiguousarray(10.0 * (places - low) / np.maximum(high - low, 1e-3), np.float32)
+    due, state = every.copy(), rng.integers(1, 2**62, 1, np.uint64)
+    a, b = curve(min_dist)
+    step = epochs if report is None else max(1, epochs // 50)
+    for first in range(0, epochs, step):
+        last = min(first + step, epochs)
+        descend(places, heads, tails, every, due, first, last, epochs, a, b, _NEGATIVES, state)
+        if report is not None:
+            report(last, epochs)
+    return places
 
 
 def _principal_axes(profiles: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -163,16 +168,3 @@ def _principal_axes(profiles: NDArray[np.float32]) -> NDArray[np.float32]:
         axes = (left * scale)[:, :2]
         layout[:, : axes.shape[1]] = axes
     return layout
-
-
-class _Epochs(io.TextIOBase):
-    """What umap's progress bar writes to, "12/500", turned into a report."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-
-    def write(self, text: str) -> int:
-        done, slash, total = text.strip().partition("/")
-        if slash and done.isdecimal() and total.isdecimal():
-            self._report(int(done), int(total))
-        return len(text)

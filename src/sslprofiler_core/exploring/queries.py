@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,7 +74,7 @@ class NeighbourIndex:
         found = Found(np.full((len(wanted), k), -1, np.int64), np.full((len(wanted), k), np.nan, np.float32))
         for at, row in enumerate(wanted):
             if self.finite[row]:
-                allowed = self._allowed(np.array([row]), exclude, within)
+                allowed = allowed_rows(self._codes, self.finite, np.array([row]), exclude, within)
                 self._nearest(self._rows[row], bool(self._empty[row]), allowed, k, found, at)
         return found
 
@@ -91,7 +91,8 @@ class NeighbourIndex:
         members = wanted[self.finite[wanted]]
         if members.size:
             mean = self._mean(members)
-            self._nearest(mean, not mean.any(), self._allowed(members, exclude, within), k, found, 0)
+            allowed = allowed_rows(self._codes, self.finite, members, exclude, within)
+            self._nearest(mean, not mean.any(), allowed, k, found, 0)
         return found
 
     def distances_to(self, rows: Iterable[int]) -> NDArray[np.float32]:
@@ -142,19 +143,6 @@ class NeighbourIndex:
             if same not in self._codes:
                 words = {"position": "well", "cell_line": "cell line"}.get(same, same)
                 raise UserError(f"The table has no column for {words}, so neighbours cannot be filtered by it.")
-
-    def _allowed(
-        self, members: NDArray[np.int64], exclude: Sequence[Same], within: Sequence[Same]
-    ) -> NDArray[np.bool_]:
-        allowed = self.finite.copy()
-        allowed[members] = False
-        for same in exclude:
-            codes = self._codes[same]
-            own = codes[members]
-            allowed &= ~_among(codes, own[own >= 0])  # an empty cell is like no other
-        for same in within:
-            allowed &= _among(self._codes[same], self._codes[same][members])
-        return allowed
 
     def _nearest(
         self, query: NDArray[np.float32], empty: bool, allowed: NDArray[np.bool_], k: int, found: Found, at: int
@@ -218,6 +206,37 @@ def query_neighbours(
         For an unknown filter, or one that the table has no column for.
     """
     return NeighbourIndex(features_ND, metadata, metric).query(rows, k, exclude, within)
+
+
+def allowed_rows(
+    codes: Mapping[Same, NDArray[np.int64]],
+    finite_N: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    exclude: Sequence[Same] = (),
+    within: Sequence[Same] = (),
+) -> NDArray[np.bool_]:
+    """Mark the rows that may be neighbours of some rows under filters, (N,).
+
+    Parameters
+    ----------
+    codes
+        What rows share, as `row_codes` gives it.
+    finite_N
+        Rows that have values; no other is anybody's neighbour.
+    rows
+        The queries, which are not neighbours of their own; those without values count for nothing.
+    exclude, within
+        As in `query_neighbours`, of any of the rows.
+    """
+    members = rows[finite_N[rows]]
+    allowed = finite_N.copy()
+    allowed[members] = False
+    for same in exclude:
+        own = codes[same][members]
+        allowed &= ~_among(codes[same], own[own >= 0])  # an empty cell is like no other
+    for same in within:
+        allowed &= _among(codes[same], codes[same][members])
+    return allowed
 
 
 def label_agreement(labels: Iterable[Any], query: Any, neighbours: NDArray[np.int64]) -> tuple[int, int]:
