@@ -16,6 +16,7 @@ from sslprofiler_core._lazy import attach
 if TYPE_CHECKING:
     from .draw import Drawn, draw_views
     from .elastic import elastic_displacement
+    from .flat import flatten_sites
     from .intensity import channel_jitter
     from .masks import draw_masks
     from .noise import microscope_noise
@@ -32,6 +33,7 @@ __all__ = [
     "draw_pairs",
     "draw_views",
     "elastic_displacement",
+    "flatten_sites",
     "mask_key",
     "microscope_noise",
     "pair_views",
@@ -51,6 +53,7 @@ __getattr__, __dir__ = attach(
         "masks": ["draw_masks"],
         "noise": ["microscope_noise"],
         "pairs": ["DrawnPairs", "PairViews", "draw_pairs", "mask_key", "pair_views", "view_keys"],
+        "flat": ["flatten_sites"],
         "transfer": ["send", "send_site"],
         "views": ["render_views", "whole_sites"],
     },

@@ -41,7 +41,7 @@ def training_views(plates: Sequence[Plate], model: LoadedModel, count: int) -> S
     recipe = model.recipe
     order = PairOrder.over([site for plate in plates for site in plate.sites], recipe.train)
     channels = {plate.name: select_channels(plate, model.group) for plate in plates}
-    with PairLoader(order, plates, channels, model.scale, memory_bytes=0) as loader:
+    with PairLoader(order, plates, channels, model.scale, memory_bytes=0, fields=model.flat_field) as loader:
         batch = loader.batch(0, 1)
     views = step_views(batch, recipe, 0, torch.device("cpu"))
     masked = views.masks_BN.any(1).nonzero().flatten().tolist()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +19,9 @@ from sslprofiler_core.recipes import Recipe, dump_recipe
 from sslprofiler_core.recipes.files import parse_recipe
 
 from .backbone import Backbone
+
+if TYPE_CHECKING:
+    from sslprofiler_core.plates import FlatFields
 
 MODEL_FILE = "model.safetensors"
 
@@ -42,6 +46,8 @@ class LoadedModel:
         Plate -> channel -> (low, high): raw intensities that became 0 and 1.
     step
         Training steps behind the weights; 0 is the untrained network.
+    flat_field
+        Plate -> channel -> its illumination (see ``plates.flat_field``); empty where it is not corrected.
     """
 
     backbone: Backbone
@@ -51,6 +57,7 @@ class LoadedModel:
     pixel_size_um: float | None
     scale: dict[str, dict[str, tuple[float, float]]]
     step: int
+    flat_field: FlatFields = field(default_factory=dict)
 
 
 def save_model(path: Path, model: LoadedModel) -> None:
@@ -66,6 +73,7 @@ def save_model(path: Path, model: LoadedModel) -> None:
         "channels": model.channels,
         "pixel_size_um": model.pixel_size_um,
         "scale": model.scale,
+        "flat_field": model.flat_field,
         "step": model.step,
         "version": __version__,
     }
@@ -118,6 +126,7 @@ def load_model(run: Path | str) -> LoadedModel:
             facts["pixel_size_um"],
             scale,
             int(facts["step"]),
+            {plate: dict(values) for plate, values in facts.get("flat_field", {}).items()},
         )
     except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
         raise UserError(

@@ -9,6 +9,7 @@ from sslprofiler_core._lazy import attach
 if TYPE_CHECKING:
     from .channels import require_same_channels, select_channels
     from .convert import Converted, convert_plates, describe_conversion
+    from .flat_field import FlatFields, measure_flat_field
     from .inspect import inspect_plates
     from .intensity import IntensityScale, measure_scale
     from .looks import looks_like_plates
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Channel",
     "Converted",
+    "FlatFields",
     "Gap",
     "IntensityScale",
     "Plate",
@@ -35,6 +37,7 @@ __all__ = [
     "inspect_plates",
     "load_metadata",
     "looks_like_plates",
+    "measure_flat_field",
     "measure_scale",
     "open_plates",
     "read_plane",
@@ -53,6 +56,7 @@ __getattr__, __dir__ = attach(
     {
         "channels": ["require_same_channels", "select_channels"],
         "convert": ["Converted", "convert_plates", "describe_conversion"],
+        "flat_field": ["FlatFields", "measure_flat_field"],
         "inspect": ["inspect_plates"],
         "intensity": ["IntensityScale", "measure_scale"],
         "looks": ["looks_like_plates"],

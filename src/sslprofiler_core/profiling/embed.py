@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from sslprofiler_core import __version__
-from sslprofiler_core.augment import whole_sites
+from sslprofiler_core.augment import flatten_sites, whole_sites
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.model.files import LoadedModel, load_model, pick_device
 from sslprofiler_core.plates import (
@@ -32,10 +32,11 @@ from sslprofiler_core.plates import (
     read_site,
     tile_plate,
 )
+from sslprofiler_core.plates.flat_field import FlatFields, site_field
 from sslprofiler_core.plates.remote_cache import location
 from sslprofiler_core.progress import progress_bar
 from sslprofiler_core.training.loader import site_name
-from sslprofiler_core.training.start import describe_gaps
+from sslprofiler_core.training.start import describe_gaps, flat_fields
 
 from .tables import part_path, read_info, read_sites_part, write_sites_part
 
@@ -132,12 +133,13 @@ def embed_plate(
     indices = [channel_indices(plate, model) for model in models]
     read = sorted({index for group in indices for index in group})
     scale = _plate_scale(plate, models)
+    flats = [_flat_field(plate, model) for model in models]
     gathered: dict[str, list[NDArray[np.float32]]] = {}
     whole = np.ones(len(plate.sites), np.bool_)
     batch = min(model.recipe.embed.batch for model in models)
     start = 0
     for found in _batches(plate.sites, read, batch):
-        names, arrays = [], []
+        names, arrays, embedded = [], [], []
         for number, array in enumerate(found, start):
             name = site_name(plate.sites[number])
             if isinstance(array, UserError):
@@ -146,10 +148,12 @@ def embed_plate(
             else:
                 names.append(name)
                 arrays.append(array)
+                embedded.append(plate.sites[number])
         start += len(found)
-        for model, group in zip(models, indices, strict=True) if arrays else ():
+        for model, group, flat in zip(models, indices, flats, strict=True) if arrays else ():
             rows = [read.index(index) for index in group]
-            sites = [torch.from_numpy(array[rows]).to(device, non_blocking=True) for array in arrays]
+            raw = [torch.from_numpy(array[rows]).to(device, non_blocking=True) for array in arrays]
+            sites = flatten_sites(raw, _site_fields(flat, embedded, model.channels))
             scales = torch.tensor([scale[plate.channels[index].name] for index in group], dtype=torch.float32)
             cls_SD, patch_SD = forward_sites(model, sites, scales.expand(len(sites), -1, -1), names)
             prefix = column_prefix(model.group)
@@ -218,6 +222,20 @@ def _plate_scale(plate: Plate, models: Sequence[LoadedModel]) -> Mapping[str, tu
             )[plate.name]
         found.update({name: known[name] for name in model.channels})
     return found
+
+
+def _flat_field(plate: Plate, model: LoadedModel) -> FlatFields:
+    """The run's own illumination of a plate that it was trained on; otherwise measured now, where the run corrects."""
+    if plate.name in model.flat_field:
+        return model.flat_field
+    return flat_fields(model.recipe, [plate], model.channels)
+
+
+def _site_fields(flat: FlatFields, sites: Sequence[Site], channels: Sequence[str]) -> torch.Tensor | None:
+    if not flat:
+        return None
+    fields = [site_field(flat, site, channels) for site in sites]
+    return torch.from_numpy(np.stack([field for field in fields if field is not None]))
 
 
 def _batches(

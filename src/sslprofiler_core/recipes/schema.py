@@ -32,6 +32,12 @@ class PlatesRecipe(Section):
         (0.1, 99.9), description="Raw intensities that become 0 and 1, per plate and channel (percent)"
     )
     scale_sites: Positive = Field(64, description="Sites a plate that the percentiles are measured on")
+    flat_field: Literal["off", "retrospective"] = Field(
+        "off", description="Divide sites by their plate's illumination, measured per channel on many sites (our choice)"
+    )
+    flat_field_sites: Annotated[int, Field(ge=16)] = Field(
+        100, description="Sites a plate that the illumination is measured on"
+    )
     memory_gb: NonNegative = Field(2.0, description="Decoded sites kept in memory while training, in GB")
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.plates import IntensityScale, Plate, Site, read_site
+from sslprofiler_core.plates.flat_field import FlatFields, site_field
 
 from .pairs import PairOrder
 
@@ -32,6 +33,7 @@ class ReadSites:
     scales_BC2: Tensor
     names: list[str]
     rows_B: NDArray[np.int64]
+    fields_BCgg: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class PairBatch:
         Plate, well and site of each entry, for messages.
     problems
         Which sites could not be read, so that their partners stood in, and why.
+    fields_BCgg
+        The sites' illumination (see `flatten_sites`), None where it is not corrected.
     """
 
     sites: list[Tensor]
@@ -60,6 +64,7 @@ class PairBatch:
     well_B: Tensor
     names: list[str]
     problems: list[str]
+    fields_BCgg: Tensor | None = None
 
 
 class PairLoader:
@@ -78,6 +83,8 @@ class PairLoader:
     memory_bytes
         Decoded sites are kept up to this size: a small screen is decoded once. Beside them, the sites of at most three
         steps are in memory.
+    fields
+        The plates' illumination; None leaves it as it is.
     """
 
     def __init__(
@@ -87,6 +94,7 @@ class PairLoader:
         channels: dict[str, tuple[int, ...]],
         scale: IntensityScale,
         memory_bytes: int,
+        fields: FlatFields | None = None,
     ) -> None:
         self._order = order
         self._channels = channels
@@ -94,6 +102,8 @@ class PairLoader:
         self._kept: dict[int, NDArray[np.uint16]] = {}
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(max_workers=reading_threads(), thread_name_prefix="sites")
+        self._fields = fields or {}
+        self._names = {plate.name: [plate.channels[c].name for c in channels[plate.name]] for plate in plates}
         self._coming: dict[int, list[Future[NDArray[np.uint16]]]] = {}
         wells = {index: number for number, well in enumerate(order.wells) for index in well.tolist()}
         self._well = wells
@@ -126,6 +136,7 @@ class PairLoader:
             well_B=torch.tensor([self._well[index] for index in indices]),
             names=[site_name(site) for site in sites],
             problems=problems,
+            fields_BCgg=self._fields_of(sites),
         )
 
     def sites(self, indices: Sequence[int]) -> ReadSites:
@@ -144,7 +155,14 @@ class PairLoader:
             torch.from_numpy(scales),
             [site_name(site) for site in sites],
             np.array(rows, np.int64),
+            self._fields_of(sites),
         )
+
+    def _fields_of(self, sites: Sequence[Site]) -> Tensor | None:
+        if not self._fields or not sites:
+            return None
+        fields = [site_field(self._fields, site, self._names[site.plate]) for site in sites]
+        return torch.from_numpy(np.stack([field for field in fields if field is not None]))
 
     def _read(self, index: int) -> NDArray[np.uint16]:
         kept = self._kept.get(index)

@@ -136,6 +136,7 @@ class Trainer:
                 facts.pixel_size_um,
                 facts.scale,
                 self.step,
+                facts.flat_field,
             ),
         )
 

@@ -22,6 +22,7 @@ from .board import Board
 from .presence import PRESENCE_FILE
 
 IntensityScale = dict[str, dict[str, tuple[float, float]]]
+FlatFields = dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class RunFacts:
         Plate name -> folder.
     scale
         Plate -> channel -> raw intensities that became 0 and 1.
+    flat_field
+        Plate -> channel -> its illumination, as ``plates.flat_field`` measures it; empty where it is not corrected.
     steps
         Length of the run.
     metadata
@@ -63,6 +66,7 @@ class RunFacts:
     version: str = __version__
     paths: tuple[str, ...] = ()
     channels_file: str | None = None
+    flat_field: FlatFields = field(default_factory=dict)
 
 
 class RunFolder:

@@ -23,6 +23,7 @@ from sslprofiler_core.plates import (
     select_channels,
     tile_plate,
 )
+from sslprofiler_core.plates.flat_field import FlatFields, measure_flat_field
 from sslprofiler_core.plates.metadata import COMPOUND, CONTROL
 from sslprofiler_core.plates.remote_cache import location
 from sslprofiler_core.recipes import Recipe, load_recipe
@@ -156,7 +157,8 @@ def _train(
         memory = int(settled.plates.memory_gb * 1e9)
         sample = knn_sample(order, compounds, settled.train.knn_sites)
         try:
-            with PairLoader(order, opened, channels, trainer.facts.scale, memory) as loader:
+            flat = trainer.facts.flat_field
+            with PairLoader(order, opened, channels, trainer.facts.scale, memory, flat) as loader:
                 checks = KnnChecks(sample, loader, settled, trainer.facts.steps, where)
                 return run_training(trainer, loader, log, checks)
         except BaseException as error:
@@ -241,6 +243,16 @@ def _facts(
         steps=recipe.train.steps or recipe.train.epochs * order.steps_per_epoch,
         metadata=str(Path(metadata).resolve()) if metadata else None,
         sites={plate.name: len(plate.sites) for plate in plates},
+        flat_field=flat_fields(recipe, plates, names),
+    )
+
+
+def flat_fields(recipe: Recipe, plates: Sequence[Plate], channels: Sequence[str]) -> FlatFields:
+    """The plates' illumination as the recipe wants it; empty where it is not corrected."""
+    if recipe.plates.flat_field == "off":
+        return {}
+    return measure_flat_field(
+        plates, sites=recipe.plates.flat_field_sites, seed=recipe.train.seed, channels=channels, progress=True
     )
 
 

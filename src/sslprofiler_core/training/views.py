@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sslprofiler_core.augment import pair_views, send, send_site
+from sslprofiler_core.augment import flatten_sites, pair_views, send, send_site
 from sslprofiler_core.recipes import Recipe
 
 from .loader import PairBatch
@@ -15,7 +15,7 @@ from .objective import Views
 def step_views(batch: PairBatch, recipe: Recipe, step: int, device: torch.device) -> Views:
     """Make the views of a step: every parameter is a function of (seed, step, sample, view)."""
     partner = batch.partner_B
-    sites = [send_site(site, device) for site in batch.sites]
+    sites = flatten_sites([send_site(site, device) for site in batch.sites], batch.fields_BCgg)
     made = pair_views(
         sites,
         [sites[other] for other in partner],
