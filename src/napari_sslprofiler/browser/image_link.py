@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_sslprofiler.background import Latest
-from napari_sslprofiler.lifetime import hear
-from napari_sslprofiler.plates.opening import measure_contrast, open_screen, with_contrast
+from napari_sslprofiler.lifetime import hear, later
+from napari_sslprofiler.plates.opening import open_screen
 from napari_sslprofiler.site_display import display_of
 from napari_sslprofiler.state import Screen, session_of
 
+from .contrast import contrast_of
 from .remembered import folder_of, remember, was_declined
 from .state import BrowserState
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from .images import Images
 
+_WARM_AFTER = 1000  # milliseconds
 _FOLLOWED = 200_000  # of more rows an index by name takes seconds
 
 _Found = tuple["Images", int, "tuple[Plate, tuple[Site, ...]] | None"]
@@ -54,9 +56,10 @@ class ImageLink(QObject):
         self._opening: Latest[tuple[Images, tuple[Path, ...]], tuple[Images, Screen]] = Latest(
             _open, self._opened, self._not_opened, self
         )
-        self._measuring: Latest[Plate, tuple[str, dict[str, tuple[float, float]]]] = Latest(
-            _measure, self._measured, None, self
-        )
+        self._meter = contrast_of(viewer)
+        # What the first click would wait for is done before, when the first picture is out of the way.
+        self._warming: Latest[Images, Plate | None] = Latest(_warm, self._warmed, None, self)
+        self._warm_later = later(self, _WARM_AFTER, self._warm)
         self._wanted: Path | None = None
         state.events.table.connect(self._new_table)
         state.events.current.connect(self._show)
@@ -66,7 +69,7 @@ class ImageLink(QObject):
     @property
     def busy(self) -> bool:
         """Whether plates or a site are being looked for."""
-        return self._finding.busy or self._opening.busy or self._measuring.busy
+        return self._finding.busy or self._opening.busy or self._warming.busy or self._meter.busy
 
     def look_in(self, folder: Path) -> None:
         """Look for the table's plates in a folder that a person gave, and remember it."""
@@ -140,6 +143,8 @@ class ImageLink(QObject):
         names, known = images.names(), images.folders
         there = sum(name in known for name in names)
         self.status.emit(f"images of {there:,} of {len(names):,} plates" if there else "no images at hand")
+        if there:
+            self._warm_later.start()
 
     def _show(self, row: int | None) -> None:
         images = self._state.images
@@ -173,7 +178,7 @@ class ImageLink(QObject):
         display_of(self._viewer).show(plate, own[0], caption=self._caption(row))
         screen = self._session.screen
         if screen is not None and screen.plate(plate.name) is not None and plate.name not in screen.scale:
-            self._measuring.ask(plate)
+            self._meter.want(plate)
 
     def _caption(self, row: int) -> str:
         table = self._state.table
@@ -182,10 +187,14 @@ class ImageLink(QObject):
         value = table.metadata[table.label].iloc[row]
         return "" if value != value else str(value)  # NaN differs from itself
 
-    def _measured(self, made: tuple[str, dict[str, tuple[float, float]]]) -> None:
+    def _warm(self) -> None:
+        if self._state.images is not None:
+            self._warming.ask(self._state.images)
+
+    def _warmed(self, plate: Plate | None) -> None:
         screen = self._session.screen
-        if screen is not None and screen.plate(made[0]) is not None and made[0] not in screen.scale:
-            self._session.screen = with_contrast(screen, *made)
+        if plate is not None and screen is not None and screen.plate(plate.name) is not None:
+            self._meter.want(plate)
 
 
 def _find(wish: tuple[Images, int]) -> _Found:
@@ -198,5 +207,8 @@ def _open(wish: tuple[Images, tuple[Path, ...]]) -> tuple[Images, Screen]:
     return images, open_screen(folders, lambda done, total: None)
 
 
-def _measure(plate: Plate) -> tuple[str, dict[str, tuple[float, float]]]:
-    return plate.name, measure_contrast(plate, lambda done, total: None)
+def _warm(images: Images) -> Plate | None:
+    """Import what napari's first image imports, and find the plate whose contrast will be needed."""
+    import scipy.ndimage  # noqa: F401 - for its import
+
+    return next((plate for name in sorted(images.folders) if (plate := images.plate(name)) is not None), None)

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButto
 
 from napari_sslprofiler import style
 from napari_sslprofiler.background import Latest
+from napari_sslprofiler.lifetime import later
 from napari_sslprofiler.site_display import display_of
 
 from .gallery_flow import FlowBar
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 # From this size on a button asks before features are read.
 ASK_BYTES = 1 << 30
+_PATIENCE = 40  # milliseconds until a click's site is on its way
 _NOT_SAME: tuple[Same, ...] = ("plate", "well", "position", "compound")
 _TIPS = {
     "plate": "Leave out rows of the same plate",
@@ -82,6 +84,7 @@ class NeighboursPanel(QWidget):
         self._pairing: Latest[Pair, tuple[Pair, tuple[Plate, Site] | None]] = Latest(
             _find_pair, self._show_pair, self._failed, self
         )
+        self._first_site = later(self, _PATIENCE, self._ask_after_site)
         self._set_up()
         self._lay_out()
         self._connect()
@@ -90,7 +93,8 @@ class NeighboursPanel(QWidget):
     @property
     def busy(self) -> bool:
         """Whether anything is being found."""
-        return self._asking.busy or self._controlling.busy or self._pairing.busy or self.thumbnails.store.busy
+        asking = self._asking.busy or self._first_site.isActive()
+        return asking or self._controlling.busy or self._pairing.busy or self.thumbnails.store.busy
 
     # --- Building --------------------------------------------------------------------------------------------------
 
@@ -237,7 +241,16 @@ class NeighboursPanel(QWidget):
             return
         if size:
             self.summary.setText("Reading features …")
-        self._asking.ask(question)
+            self._first_site.start()
+        else:
+            self._asking.ask(question)
+
+    def _ask_after_site(self) -> None:
+        """Reading features takes what the site on its way needs too, and that is what was clicked for."""
+        if display_of(self._viewer).busy:
+            self._first_site.start()
+        elif (question := self.question()) is not None:
+            self._asking.ask(question)
 
     def _allow(self) -> None:
         self._allowed = self._state.table

@@ -68,6 +68,7 @@ class ThumbnailStore(QObject):
         self._wanted: dict[str, deque[int]] = {}
         self._busy: set[int] = set()
         self._running = 0
+        self._held = False
         self._results: list[tuple[int, int, str, QImage | Missing]] = []
         self._generation = 0
         self._landed.connect(self._collect, Qt.ConnectionType.QueuedConnection)
@@ -139,16 +140,30 @@ class ThumbnailStore(QObject):
         waiting = deque(int(row) for row in rows if row not in self._images and row not in self._missing)
         with self._lock:
             self._wanted[who] = waiting
-            start = min(self._threads - self._running, len(waiting))
-            self._running += max(start, 0)
+        self._start()
+
+    def hold(self) -> None:
+        """Make no more pictures until `release`: something else needs the processor now."""
+        self._held = True
+
+    def release(self) -> None:
+        """Go on."""
+        self._held = False
+        self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            waiting = 0 if self._held else sum(map(len, self._wanted.values()))
+            start = max(0, min(self._threads - self._running, waiting))
+            self._running += start
         for _ in range(start):
             threading.Thread(target=self._work, name="sslprofiler-thumbnails", daemon=True).start()
 
     @property
     def busy(self) -> bool:
-        """Whether pictures are being made, or are waiting to be taken."""
+        """Whether pictures are being made, wait to be made, or are waiting to be taken."""
         with self._lock:
-            return bool(self._running or self._results)
+            return bool(self._running or self._results or (self._held and any(self._wanted.values())))
 
     def close(self) -> None:
         """Stop, and let go of the cache on the disk."""
@@ -163,7 +178,7 @@ class ThumbnailStore(QObject):
     def _next(self) -> tuple[int, int] | None:
         """The next row to do, with the generation; None, and one thread fewer, when there is none."""
         with self._lock:
-            for who in (*PRIORITY, *(w for w in self._wanted if w not in PRIORITY)):
+            for who in () if self._held else (*PRIORITY, *(w for w in self._wanted if w not in PRIORITY)):
                 waiting = self._wanted.get(who)
                 while waiting:
                     row = waiting.popleft()

@@ -10,10 +10,11 @@ from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QImage
 
 from napari_sslprofiler.background import Latest
-from napari_sslprofiler.lifetime import hear
-from napari_sslprofiler.plates.opening import measure_contrast, with_contrast
+from napari_sslprofiler.lifetime import hear, later
+from napari_sslprofiler.site_display import display_of
 from napari_sslprofiler.state import Screen, session_of
 
+from .contrast import contrast_of
 from .gallery_order import text_of
 from .state import BrowserState
 from .thumbnails import ThumbnailStore
@@ -25,10 +26,9 @@ from .thumbnails_sites import Missing, find_images
 if TYPE_CHECKING:
     from napari import Viewer
 
-    from sslprofiler_core.plates import Plate
-
     from .images import Images
 
+_HOLD, _MOST_HELD = 25, 20  # milliseconds, and how often
 _Limits = dict[str, tuple[float, float]]
 
 
@@ -57,15 +57,19 @@ class Thumbnails(QObject):
         self.store = ThumbnailStore(cache=cache or DiskCache(), parent=self)
         self.channels: tuple[ChannelColour, ...] = ()
         self._captions: dict[int, tuple[str, str]] = {}
-        self._waiting: list[Plate] = []
         self._describing: Latest[Images, tuple[Images, tuple[ChannelColour, ...]]] = Latest(
             _describe, self._described, None, self
         )
-        self._measuring: Latest[Plate, tuple[str, _Limits]] = Latest(_measure, self._measured, self._skip, self)
-        self.store.unmeasured.connect(self._measure_later, Qt.ConnectionType.QueuedConnection)
+        meter = contrast_of(viewer)
+        self.store.unmeasured.connect(meter.want, Qt.ConnectionType.QueuedConnection)
+        meter.measured.connect(self._measured)
         state.events.table.connect(self._forget_captions)
         state.events.images.connect(self._new_images)
         hear(self._session.events.screen, self._new_screen, self)
+        hear(self._session.events.shown, self._give_way, self)
+        self._display = display_of(viewer)
+        self._held = 0
+        self._go_on = later(self, _HOLD, self._try_again)
         state.thumbnail_for = self.thumbnail_for
         self._new_images(state.images)
         self._new_screen(self._session.screen)
@@ -115,30 +119,29 @@ class Thumbnails(QObject):
         self.store.choice = Choice(tuple(names), self.store.choice.whole_well)
         self.channels_changed.emit()
 
+    # --- Giving way ------------------------------------------------------------------------------------------------
+
+    def _give_way(self) -> None:
+        """A site is on its way to napari: it comes twice as soon when no thumbnails are made meanwhile."""
+        self.store.hold()
+        self._held = _MOST_HELD
+        self._go_on.start()
+
+    def _try_again(self) -> None:
+        self._held -= 1
+        if self._display.busy and self._held > 0:
+            self._go_on.start()
+        else:
+            self.store.release()
+
     # --- Contrast --------------------------------------------------------------------------------------------------
 
     def _new_screen(self, screen: Screen | None) -> None:
         if screen is not None:
             self.store.set_contrast(screen.scale)
 
-    def _measure_later(self, plate: Plate) -> None:
-        self._waiting.append(plate)
-        self._measure_next()
-
-    def _measure_next(self) -> None:
-        if self._waiting and not self._measuring.busy:
-            self._measuring.ask(self._waiting.pop(0))
-
-    def _measured(self, made: tuple[str, _Limits]) -> None:
-        name, limits = made
-        screen = self._session.screen
-        if screen is not None and screen.plate(name) is not None and name not in screen.scale:
-            self._session.screen = with_contrast(screen, name, limits)  # napari's layers then have it too
+    def _measured(self, name: str, limits: _Limits) -> None:
         self.store.set_contrast({name: limits})
-        self._measure_next()
-
-    def _skip(self, message: str) -> None:
-        self._measure_next()
 
 
 def caption_of(state: BrowserState, row: int) -> tuple[str, str]:
@@ -160,10 +163,6 @@ def _describe(images: Images) -> tuple[Images, tuple[ChannelColour, ...]]:
         if name in images.names() and (plate := images.plate(name)) is not None:
             return images, channel_colours(plate)
     return images, ()
-
-
-def _measure(plate: Plate) -> tuple[str, _Limits]:
-    return plate.name, measure_contrast(plate, lambda done, total: None)
 
 
 # Weak on both sides: what holds a state may not be kept by it.

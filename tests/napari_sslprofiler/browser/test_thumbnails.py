@@ -141,3 +141,21 @@ def test_another_choice_forgets_all(plate: Plate, qtbot: QtBot) -> None:
     settle(store, qtbot)
     assert store.image(0) != first
     store.close()
+
+
+def test_held_it_makes_none_and_goes_on_afterwards(plate: Plate, qtbot: QtBot) -> None:
+    made: list[int] = []
+
+    def find(row: int) -> Pictured | Missing:
+        made.append(row)
+        return Missing("no", "no")
+
+    store = ThumbnailStore(find)
+    store.hold()
+    store.want("gallery", range(4))
+    assert store.busy
+    qtbot.wait(50)
+    assert made == []
+    store.release()
+    settle(store, qtbot)
+    assert sorted(made) == [0, 1, 2, 3]
