@@ -29,6 +29,7 @@ from sslprofiler_core.training.objective import TERMS
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL and forked children are POSIX's")
 
 STEPS = 60
+_PATIENCE_S = 400  # many times what is needed: machines are shared, and nothing is measured here
 KINDS = {
     "float32, sinkhorn": ["train.precision=float32"],
     "bf16, drop path, softmax": [
@@ -125,13 +126,13 @@ def alone(child: Child, kind: list[str], tmp_path_factory: pytest.TempPathFactor
 
 
 def end(process: ForkServerProcess, code: int) -> None:
-    process.join(60)
+    process.join(_PATIENCE_S)
     assert process.exitcode == code
 
 
 def after_steps(run: RunFolder, process: ForkServerProcess, steps: int = 1) -> None:
     """Wait until a running process has written some more steps."""
-    before, deadline = len(losses(run)), time.monotonic() + 60
+    before, deadline = len(losses(run)), time.monotonic() + _PATIENCE_S
     while len(losses(run)) < before + steps:
         assert process.is_alive() and time.monotonic() < deadline
         time.sleep(0.002)
@@ -176,16 +177,18 @@ def different(ours: Any, theirs: Any, where: str = "") -> Iterator[str]:
 
 
 def kill_at_random(child: Child, run: RunFolder, more: list[str], kills: int, seed: int) -> None:
-    """Kill a run at random moments: so long after its first step, wherever it then is."""
+    """Kill a run at random moments: some steps after it went on, and wherever it then is.
+
+    Steps are counted and not seconds, so that it gets as far on a busy machine as on an idle one; there is a checkpoint
+    every other step, so that many kills meet one that is being written.
+    """
     draw = random.Random(seed)
     for _ in range(kills):
         process = child(run.path, *more)
-        after_steps(run, process)
-        time.sleep(draw.uniform(0.0, 0.25))
-        assert process.is_alive(), "the run ended before it was killed: give it more steps"
+        after_steps(run, process, draw.randint(1, 12))
+        time.sleep(draw.uniform(0.0, 0.03))
         os.kill(process.pid or 0, signal.SIGKILL)
         end(process, -signal.SIGKILL)
-        assert losses(run)[-1][0] < STEPS
 
 
 def test_killed_at_three_random_moments(child: Child, kind: list[str], alone: RunFolder, tmp_path: Path) -> None:
@@ -213,9 +216,9 @@ def test_told_to_stop_by_a_signal(
     run = RunFolder(tmp_path / "run")
     seldom = [*kind, "train.checkpoint_steps=20"]
     process = child(run.path, *seldom)
-    while not run.events():
+    while len(run.events()) < 2:  # the check before the first step; the first checkpoint by steps is far
         time.sleep(0.002)
-    time.sleep(0.1)  # the first checkpoint by steps is far
+    time.sleep(0.02)
     os.kill(process.pid or 0, number)
     end(process, 128 + number)
     stopped = run.events()[-1]
@@ -252,19 +255,10 @@ def test_killed_before_the_run_began(child: Child, tmp_path: Path) -> None:
 
 @pytest.mark.soak
 def test_killed_twenty_times(child: Child, kind: list[str], tmp_path: Path) -> None:
-    more = [*kind, "train.steps=600"]
+    more = [*kind, "train.steps=400"]
     run, whole = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "whole")
     end(child(whole.path, *more), 0)
-    draw = random.Random(2)
-    for _ in range(20):
-        process = child(run.path, *more)
-        after_steps(run, process)
-        time.sleep(draw.uniform(0.0, 0.4))
-        os.kill(process.pid or 0, signal.SIGKILL)
-        process.join(60)
-        assert process.exitcode in (-signal.SIGKILL, 0)
-        if process.exitcode == 0:
-            break
+    kill_at_random(child, run, more, kills=20, seed=2)
     end(child(run.path, *more), 0)
     assert_equal_runs(run, whole)
 

@@ -20,6 +20,7 @@ from sslprofiler_core.progress import progress_bar
 from sslprofiler_core.recipes import Recipe
 
 from . import speed
+from .ahead import SentBatches
 from .checkpoint import load_last_checkpoint, restore, save_checkpoint
 from .knn import KnnChecks
 from .loader import PairBatch, PairLoader
@@ -155,15 +156,16 @@ def run_training(
     run, recipe, steps = trainer.run, trainer.recipe, trainer.facts.steps
     saved_at, saved_step, reason = time.monotonic(), trainer.step, "finished"
 
-    pace = measure_pace(recipe, len(trainer.facts.channels), trainer.device)
+    sent = SentBatches(loader, trainer.device, steps)
     with StopSignals() as signals, progress_bar(steps, f"Training {trainer.facts.group}", "step", trainer.step) as bar:
+        pace = measure_pace(recipe, len(trainer.facts.channels), trainer.device)
         report = Report(run, recipe, steps, log, bar, pace)
         if checks is not None and checks.due(trainer.step) and trainer.step not in log.checked:
             checks.run(trainer.teacher, trainer.step, log)
             report.restart_clock()
         while trainer.step < steps:
             try:
-                batch = loader.batch(trainer.step, steps)
+                batch = sent.take(trainer.step)
             except UserError:
                 report.flush()
                 if saved_step != trainer.step:
@@ -171,6 +173,7 @@ def run_training(
                 raise
             with memory_in_words(trainer, batch):
                 terms, cls_BD = trainer.train_step(batch)
+            sent.prepare(trainer.step)
             report.add(trainer.step, terms, batch)
             asked = signals.received.name if signals.received else run.control()
             since_saved = time.monotonic() - saved_at

@@ -14,6 +14,7 @@ over crops c and views g, so that each of the 2 + 2 n pairs counts alike, as in 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -130,9 +131,7 @@ def objective(
     crops = dino_loss(crop_logits, both_BK.repeat(count, 1), tau) / 2 if count else torch.zeros_like(masked)
     dino = recipe.dino_masked * masked + recipe.dino_local * local + 2 * count * recipe.dino_crops * crops
     loss = dino / (1 + count) + recipe.ibot * ibot + recipe.koleo * koleo
-    entropy = -torch.special.xlogy(cls_target, cls_target).sum(-1).mean() / torch.log(
-        torch.tensor(float(cls_target.shape[1]), device=cls_target.device)
-    )
+    entropy = -torch.special.xlogy(cls_target, cls_target).sum(-1).mean() / math.log(cls_target.shape[1])
     terms = torch.stack([loss, masked, local, ibot, koleo, entropy, crops]).detach()
     return loss, terms, local_cls.detach()
 

@@ -108,9 +108,14 @@ def make_trial(recipe: Recipe, channels: int, device: torch.device) -> Trainer:
 def trial_step(trainer: Trainer, shape: tuple[int, int], size: int) -> None:
     """Do one step on sites of random pixels, (height, width), and wait for the device."""
     trainer.recipe = with_batch(trainer.recipe, size)  # masks are allotted over it
-    channels = len(trainer.facts.channels)
+    terms, _ = trainer.train_step(random_batch(len(trainer.facts.channels), shape, size))
+    terms.tolist()
+
+
+def random_batch(channels: int, shape: tuple[int, int], size: int) -> PairBatch:
+    """Sites of random pixels, all of them alike, (height, width)."""
     site = torch.from_numpy(np.random.default_rng(0).integers(0, 4096, (channels, *shape), np.uint16))
-    batch = PairBatch(
+    return PairBatch(
         sites=[site] * size,
         scales_BC2=torch.tensor([0.0, 4096.0]).expand(size, channels, 2),
         partner_B=np.arange(size) ^ 1,
@@ -118,5 +123,3 @@ def trial_step(trainer: Trainer, shape: tuple[int, int], size: int) -> None:
         names=["trial"] * size,
         problems=[],
     )
-    terms, _ = trainer.train_step(batch)
-    terms.tolist()
