@@ -15,9 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from sslprofiler_core import __version__
+from sslprofiler_core import __version__, ranks
 from sslprofiler_core.errors import UserError
+from sslprofiler_core.evaluation import command as evaluate_command
 from sslprofiler_core.plates import download_command
+from sslprofiler_core.profiling.commands import profile_options, run_profile
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -134,23 +136,10 @@ def build_parser() -> argparse.ArgumentParser:
     _device(one)
 
     one = _command(commands, "profile", "turn sites into well profiles", _profile)
-    one.add_argument("sites_table", type=Path, metavar="SITES", help="table that embed wrote")
-    one.add_argument("--out", type=Path, required=True, metavar="WELLS", help="table to write, such as wells.parquet")
-    one.add_argument(
-        "--sites", choices=("concat", "mean"), default="concat", help="how sites are merged (default %(default)s)"
-    )
-    one.add_argument(
-        "--features", choices=("cls", "cls+patch"), default="cls+patch", help="granularities (default %(default)s)"
-    )
-    one.add_argument("--align", type=float, metavar="ALPHA", help="shift wells to their position's mean over plates")
+    profile_options(one)
 
     one = _command(commands, "evaluate", "measure how well profiles find their own kind", _evaluate)
-    one.add_argument("wells", type=Path, nargs="+", metavar="WELLS", help="table of well profiles (unaligned)")
-    one.add_argument("--out", type=Path, required=True, metavar="REPORT", help="folder for report.html and metrics.csv")
-    one.add_argument("--label", metavar="COLUMN", help="what wells are told apart by (default Metadata_Compound)")
-    one.add_argument("--control", metavar="COLUMN=VALUE", help="which wells are controls (default: DMSO)")
-    one.add_argument("--align", type=float, metavar="ALPHA", help="also score alignment, fitted in each fold")
-    one.add_argument("--clip", type=float, metavar="X", help="clip features to -X .. X first")
+    evaluate_command.add_arguments(one)
 
     one = _command(commands, "browse", "show a table as a map that leads back to its images", _browse)
     one.add_argument("table", type=Path, metavar="TABLE", help="wells or sites table, CSV, AnnData, or saved browser")
@@ -259,9 +248,11 @@ def _train(arguments: argparse.Namespace) -> int:
         channels_file=arguments.channels_file,
     )
     if outcome.reason == "finished":
-        print(f"Trained {outcome.steps} steps: {arguments.out / 'model.safetensors'}.")
-        return 0
-    print(f"Stopped ({outcome.reason}) after step {outcome.step} of {outcome.steps}; go on with --resume.")
+        text = f"Trained {outcome.steps} steps: {arguments.out / 'model.safetensors'}."
+    else:
+        text = f"Stopped ({outcome.reason}) after step {outcome.step} of {outcome.steps}; go on with --resume."
+    if ranks.index() == 0:
+        print(text)
     return {"SIGINT": 130, "SIGTERM": 143}.get(outcome.reason, 0)
 
 
@@ -310,32 +301,13 @@ def _metadata_of(runs: Sequence[Path]) -> Path | None:
 
 
 def _profile(arguments: argparse.Namespace) -> int:
-    from sslprofiler_core.profiling import profile_sites
+    from sslprofiler_core.evaluation.labels import control_wells
 
-    out = profile_sites(
-        arguments.sites_table,
-        arguments.out,
-        sites=arguments.sites,
-        features=arguments.features,
-        align=arguments.align,
-    )
-    print(f"Wrote {out}.")
-    return 0
+    return run_profile(arguments, lambda metadata: control_wells(metadata, arguments.control))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from sslprofiler_core.evaluation import evaluate
-
-    evaluate(
-        arguments.wells,
-        arguments.out,
-        label=arguments.label,
-        control=arguments.control,
-        align=arguments.align,
-        clip=arguments.clip,
-    )
-    print(f"Report: {arguments.out / 'report.html'}")
-    return 0
+    return evaluate_command.run(arguments)
 
 
 def _browse(arguments: argparse.Namespace) -> int:

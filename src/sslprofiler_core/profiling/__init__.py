@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .embed import embed_plates, load_models
     from .handmade import feature_names, intensity_features, texture_features
     from .merging import SiteCountWarning, merge_granularities, merge_sites
+    from .normalise import sphere, standardise_plates, weight_groups
     from .profile import profile_sites
     from .tables import (
         SitesTable,
@@ -42,7 +43,10 @@ __all__ = [
     "read_sites",
     "read_wells",
     "sites_parts",
+    "sphere",
+    "standardise_plates",
     "texture_features",
+    "weight_groups",
     "write_sites_part",
     "write_wells",
 ]
@@ -54,6 +58,7 @@ __getattr__, __dir__ = attach(
         "embed": ["embed_plates", "load_models"],
         "handmade": ["feature_names", "intensity_features", "texture_features"],
         "merging": ["SiteCountWarning", "merge_granularities", "merge_sites"],
+        "normalise": ["sphere", "standardise_plates", "weight_groups"],
         "profile": ["profile_sites"],
         "tables": [
             "SitesTable",

@@ -23,19 +23,23 @@ def align(
     wells_W: NDArray[Any],
     alpha: float,
     moving_W: NDArray[np.bool_] | None = None,
+    *,
+    in_place: bool = False,
 ) -> NDArray[np.floating[Any]]:
     """Shift profiles toward the centre of their well position.
 
     Parameters
     ----------
     profiles_WD
-        (W, D), float32 or float64; not changed.
+        (W, D), float32 or float64; not changed unless ``in_place``.
     plates_W, wells_W
         Plate and well position of each row.
     alpha
         What is kept of a profile, 0 to 1: 1 leaves it, 0 puts the centre in its place.
     moving_W
         The rows that give centres and move, None for all. The others stay as they are.
+    in_place
+        Change the array given, which spares a copy of a large table.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def align(
     """
     if not 0.0 <= alpha <= 1.0:
         raise UserError(f"alpha = {alpha} is out of range. Give the part of a profile to keep, from 0 to 1.")
-    aligned = np.array(profiles_WD)
+    aligned = profiles_WD if in_place else np.array(profiles_WD)
     rows = np.arange(len(aligned)) if moving_W is None else np.flatnonzero(moving_W)
     if alpha == 1.0 or not rows.size:
         return aligned

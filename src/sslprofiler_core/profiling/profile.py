@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +25,13 @@ from .merging import (
     merge_granularities,
     merge_places,
 )
+from .normalise import sphere, standardise_plates, weight_groups
+from .parquet import read_metadata_columns
 from .tables import KEYS, SitesTable, read_info, read_sites_part, sites_parts, write_wells
 
 Features = Literal["cls", "cls+patch"]
+Standardise = Literal["controls", "plate"]
+Controls = Callable[[pd.DataFrame], NDArray[np.bool_]]
 
 # The paper's two models first, in one order on every machine; other groups follow by name.
 GROUP_ORDER = ("fluorescence", "brightfield")
@@ -40,6 +45,10 @@ def profile_sites(
     sites: Sites = "concat",
     features: Features = "cls+patch",
     align: float | None = None,
+    standardise: Standardise | None = None,
+    sphering: float | None = None,
+    weights: Mapping[str, float] | None = None,
+    controls: Controls | None = None,
 ) -> Path:
     """Make well profiles from site embeddings (paper 3.3), one plate in memory at a time beside the profiles.
 
@@ -56,10 +65,20 @@ def profile_sites(
     align
         Alpha of paper 3.3.3 over all plates of the table, None for no alignment. Every well moves, so a score of
         these profiles is a ``transductive`` one: evaluate unaligned wells, and let ``evaluate`` align them per fold.
+    standardise
+        Plate by plate, by the mean and deviation of its ``"controls"`` or of the whole ``"plate"``; see
+        `standardise_plates`.
+    sphering
+        Epsilon of `sphere`, on the controls of all plates (on all wells without ``controls``); None for none.
+    weights
+        Channel group -> its say in distances; see `weight_groups`.
+    controls
+        Marks the control wells of a table's metadata, (W,).
 
     Returns
     -------
-    ``out``. Profiles hold channel group after channel group. ``Metadata_SiteCount`` is how many sites a well has.
+    ``out``. Profiles hold channel group after channel group. ``Metadata_SiteCount`` is how many sites a well has. What
+    was done follows the order of these options, alignment last, and is in the table's ``info["profile"]``.
 
     Raises
     ------
@@ -72,10 +91,12 @@ def profile_sites(
         Once, with the number of wells that lack sites, when these are concatenated.
     """
     parts = sites_parts(sites_path)
+    rows = sum(len(read_metadata_columns(part)[list(KEYS)].drop_duplicates()) for part in parts)
     tables: list[pd.DataFrame] = []
-    profiles: list[NDArray[np.floating[Any]]] = []
+    merged = np.empty((0, 0), np.float32)
     groups: tuple[str, ...] = ()
-    short = 0
+    widths: dict[str, int] = {}
+    short = filled_rows = 0
     with progress_bar(len(parts), "Profiling", "plate") as bar:
         for part in parts:
             table = read_sites_part(part)
@@ -86,17 +107,19 @@ def profile_sites(
                     f"{part} has channel groups {', '.join(own)}, other parts {', '.join(groups)}. "
                     "Embed its plate again."
                 )
-            metadata, values, filled = _profile_plate(table, groups, sites, features, part)
-            if profiles and values.shape[1] != profiles[0].shape[1]:
+            metadata, values, filled, own_widths = _profile_plate(table, groups, sites, features, part)
+            widths = widths or own_widths
+            if own_widths != widths:
                 raise UserError(f"{part} has embeddings of another width than other parts. Embed its plate again.")
+            if not tables:
+                merged = np.empty((rows, values.shape[1]), np.float32)
+            merged[filled_rows : filled_rows + len(values)] = values
+            filled_rows += len(values)
             tables.append(metadata)
-            profiles.append(values)
             short += filled
             bar.update()
     metadata = pd.concat(tables, ignore_index=True)
-    merged = np.concatenate(profiles)
-    profiles.clear()
-    bad = int((~np.isfinite(merged)).any(axis=1).sum())
+    bad = sum(int((~np.isfinite(merged[i : i + 256])).any(axis=1).sum()) for i in range(0, rows, 256))
     if bad:
         raise UserError(
             f"{sites_path}: {bad} of {len(merged)} wells have empty or infinite embeddings. Embed them again."
@@ -108,17 +131,33 @@ def profile_sites(
             SiteCountWarning,
             stacklevel=2,
         )
-    info = read_info(sites_path) | {
-        "version": sslprofiler_core.__version__,
-        "profile": {"sites": sites, "features": features, "groups": list(groups)},
-        "alignment": None,
-    }
+    done: dict[str, Any] = {"sites": sites, "features": features, "groups": list(groups), "widths": widths}
+    plates = metadata["Metadata_Plate"].to_numpy()
+    if standardise is not None:
+        marked = None if standardise == "plate" else _controls(metadata, controls)
+        standardise_plates(merged, plates, marked, in_place=True)
+        done["standardise"] = standardise
+    if sphering is not None:
+        sphere(merged, None if controls is None else _controls(metadata, controls), sphering, in_place=True)
+        done["sphering"] = sphering
+    if weights:
+        weight_groups(merged, widths, weights, in_place=True)
+        done["weights"] = dict(weights)
+    info = read_info(sites_path) | {"version": sslprofiler_core.__version__, "profile": done, "alignment": None}
     if align is not None:
-        merged = align_profiles(
-            merged, metadata["Metadata_Plate"].to_numpy(), metadata["Metadata_Well"].to_numpy(), align
-        )
+        align_profiles(merged, plates, metadata["Metadata_Well"].to_numpy(), align, in_place=True)
         info["alignment"] = {"mode": "transductive", "alpha": align}
     return write_wells(out, metadata, merged, info)
+
+
+def _controls(metadata: pd.DataFrame, controls: Controls | None) -> NDArray[np.bool_]:
+    marked = np.zeros(len(metadata), bool) if controls is None else controls(metadata)
+    if not marked.any():
+        raise UserError(
+            "The table has no control wells that are known. Embed with --metadata, or name them with --control "
+            "COLUMN=VALUE, or standardise by all wells of a plate."
+        )
+    return marked
 
 
 def channel_groups(table: SitesTable, features: Features, where: Path) -> tuple[str, ...]:
@@ -142,8 +181,8 @@ def channel_groups(table: SitesTable, features: Features, where: Path) -> tuple[
 
 def _profile_plate(
     table: SitesTable, groups: tuple[str, ...], how: Sites, features: Features, part: Path
-) -> tuple[pd.DataFrame, NDArray[np.float32], int]:
-    """Profiles of one plate's wells, and how many of its wells have places that had to be filled."""
+) -> tuple[pd.DataFrame, NDArray[np.float32], int, dict[str, int]]:
+    """Profiles of one plate's wells, how many of these have places that had to be filled, and the groups' widths."""
     order = table.metadata.sort_values([*KEYS, "Metadata_Site"], kind="stable").index.to_numpy()
     metadata = table.metadata.loc[order].reset_index(drop=True)
     twice = metadata.duplicated([*KEYS, "Metadata_Site"])
@@ -172,7 +211,8 @@ def _profile_plate(
     counts = np.diff([*starts, len(metadata)])
     kept = metadata.iloc[starts].drop(columns=["Metadata_Site", *POSITION], errors="ignore").reset_index(drop=True)
     kept["Metadata_SiteCount"] = counts.astype(np.int64)
-    return kept, profiles, int((counts < side * side).sum())
+    widths = {group: factor * e.shape[1] for group, e in zip(groups, embeddings, strict=True)}
+    return kept, profiles, int((counts < side * side).sum()), widths
 
 
 def site_places(metadata: pd.DataFrame) -> tuple[NDArray[np.int64], int]:
