@@ -21,7 +21,7 @@ demo:
 	$(bin)/sslprofiler demo --out demo
 
 test: lint
-	$(display) $(bin)/python -m pytest -m "not soak"
+	$(display) $(bin)/python -m pytest -m "not soak" -n 2 --dist loadgroup
 
 lint:
 	@sh tools/setup.sh test
