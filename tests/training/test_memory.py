@@ -13,7 +13,8 @@ import torch
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.recipes import load_recipe
-from sslprofiler_core.training import RunFolder, RunStatus, RunWatcher, loop, memory, train
+from sslprofiler_core.training import RunFolder, RunStatus, RunWatcher, memory, train
+from sslprofiler_core.training import objective as objectives
 from sslprofiler_core.training.memory import advice, largest_batch, largest_by_arithmetic
 
 CPU_WORDS = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
@@ -67,14 +68,14 @@ def start(simulated: Path, small: list[str], run: RunFolder, *more: str, **optio
 def test_at_the_first_step_it_is_a_sentence_and_the_folder_is_free_for_less(
     error: Exception, simulated: Path, small: list[str], run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop.objective
+    real = objectives.objective
 
     def objective(student: Any, teacher: Any, views: Any, *rest: Any) -> Any:
         if len(views.v1_BCHW) > 4:
             raise error
         return real(student, teacher, views, *rest)
 
-    monkeypatch.setattr(loop, "objective", objective)
+    monkeypatch.setattr(objectives, "objective", objective)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 3_000_000)
     with pytest.raises(UserError, match=r"train\.batch = 8 does not fit .*--set train\.batch=\d\.") as told:
         start(simulated, small, run)
@@ -86,7 +87,7 @@ def test_at_the_first_step_it_is_a_sentence_and_the_folder_is_free_for_less(
 def test_later_the_run_and_its_checkpoint_stay(
     simulated: Path, small: list[str], run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop.objective
+    real = objectives.objective
     steps: list[int] = []
 
     def objective(*rest: Any) -> Any:
@@ -96,7 +97,7 @@ def test_later_the_run_and_its_checkpoint_stay(
         return real(*rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "objective", objective)
+        patch.setattr(objectives, "objective", objective)
         with pytest.raises(UserError, match="does not fit"):
             start(simulated, small, run, "train.checkpoint_steps=5")
     assert run.exists()
@@ -109,7 +110,7 @@ def test_other_errors_are_not_taken_for_it(
     def objective(*rest: Any) -> Any:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(loop, "objective", objective)
+    monkeypatch.setattr(objectives, "objective", objective)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         start(simulated, small, run)
     state = RunWatcher(run.path).poll()

@@ -61,7 +61,7 @@ def test_terms_and_total_equal_the_formula() -> None:
     recipe, seen = small_recipe(), views()
     student, teacher = networks(recipe)
     centres = Centres.zeros(12, torch.device("cpu"))
-    loss, terms, _ = objective(student, teacher, seen, recipe.loss, 0.05, centres, torch.float32)
+    loss, terms, *_ = objective(student, teacher, seen, recipe.loss, 0.05, centres, torch.float32)
 
     with torch.no_grad():
         t_cls, t_patches = teacher.backbone(seen.v1_BCHW)
@@ -99,16 +99,15 @@ def test_local_crops_meet_both_views_and_each_pair_of_views_counts_alike(centeri
     seen = dataclasses.replace(seen, crops_LBCHW=crops)
     student, teacher = networks(recipe)
     centres = Centres(torch.zeros(12).double(), torch.zeros(12).double())
-    loss, terms, _ = objective(student, teacher, seen, recipe.loss, 0.05, centres, torch.float32)
+    loss, terms, *_ = objective(student, teacher, seen, recipe.loss, 0.05, centres, torch.float32)
     found = dict(zip(TERMS, terms.tolist(), strict=True))
 
     with torch.no_grad():
         targets = []
         for view in (seen.v1_BCHW, seen.v2_BCHW):
             logits = teacher.dino_head(teacher.backbone(view)[0])
-            centred = logits - (centres.cls_K if view is seen.v2_BCHW else 0.0)
             balanced = sinkhorn_reference(logits.numpy(), 0.05, 3)
-            targets.append(balanced if centering == "sinkhorn" else softmax(centred.numpy() / 0.05, axis=1))
+            targets.append(balanced if centering == "sinkhorn" else softmax(logits.numpy() / 0.05, axis=1))
         outputs = [student.dino_head(student.backbone(crop)[0]).numpy() for crop in crops]
     pairs = [cross_entropy(target, output).mean() for target in targets for output in outputs]
     assert found["dino_crops"] == pytest.approx(np.mean(pairs), rel=1e-8)
@@ -122,7 +121,7 @@ def test_no_local_crops_leave_the_papers_objective() -> None:
     recipe, seen = small_recipe(), views()
     student, teacher = networks(recipe)
     centres = Centres.zeros(12, torch.device("cpu"))
-    plain, terms, _ = objective(student, teacher, seen, recipe.loss, 0.05, centres, torch.float32)
+    plain, terms, *_ = objective(student, teacher, seen, recipe.loss, 0.05, centres, torch.float32)
     none = dataclasses.replace(seen, crops_LBCHW=seen.v1_BCHW.new_empty((0, BATCH, 3, 8, 8)))
     assert objective(student, teacher, none, recipe.loss, 0.05, centres, torch.float32)[0] == plain
     assert terms[TERMS.index("dino_crops")] == 0
@@ -131,7 +130,7 @@ def test_no_local_crops_leave_the_papers_objective() -> None:
 def test_gradients_reach_the_student_whole_and_the_teacher_never() -> None:
     recipe = small_recipe()
     student, teacher = networks(recipe)
-    loss, _, _ = objective(
+    loss, *_ = objective(
         student, teacher, views(), recipe.loss, 0.05, Centres.zeros(12, torch.device("cpu")), torch.float32
     )
     loss.backward()
@@ -143,7 +142,7 @@ def test_a_separate_ibot_head_sees_patches() -> None:
     recipe = small_recipe()
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"separate_ibot_head": True})})
     student, teacher = networks(recipe)
-    loss, _, _ = objective(
+    loss, *_ = objective(
         student, teacher, views(), recipe.loss, 0.05, Centres.zeros(12, torch.device("cpu")), torch.float32
     )
     loss.backward()
@@ -151,15 +150,20 @@ def test_a_separate_ibot_head_sees_patches() -> None:
     assert student.ibot_head.prototypes.grad.abs().sum() > 0
 
 
-def test_softmax_centres_follow_the_teachers_mean() -> None:
+def test_softmax_centres_follow_the_teachers_mean_at_the_end_of_a_step() -> None:
     recipe = small_recipe(centering="softmax")
     student, teacher = networks(recipe)
     centres, seen = Centres(torch.zeros(12).double(), torch.zeros(12).double()), views()
-    objective(student, teacher, seen, recipe.loss, 0.05, centres, torch.float32)
+    found = objective(student, teacher, seen, recipe.loss, 0.05, centres, torch.float32)
+    assert found.seen_2K1 is not None
+    assert not centres.cls_K.any()
+    centres.follow(found.seen_2K1, 0.9, torch.tensor(False))
+    assert not centres.cls_K.any()
+    centres.follow(found.seen_2K1, 0.9, torch.tensor(True))
     with torch.no_grad():
-        cls, _ = teacher.backbone(seen.v1_BCHW)
-        expected = 0.1 * teacher.dino_head(cls).mean(0)
-    torch.testing.assert_close(centres.cls_K, expected)
+        cls, patches = teacher.backbone(seen.v1_BCHW)
+        torch.testing.assert_close(centres.cls_K, 0.1 * teacher.dino_head(cls).mean(0))
+        torch.testing.assert_close(centres.patch_K, 0.1 * teacher.dino_head(patches[seen.masks_BN]).mean(0))
 
 
 def test_the_mask_hides_pixels_from_the_student() -> None:

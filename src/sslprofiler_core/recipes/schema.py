@@ -232,7 +232,14 @@ class TrainRecipe(Section):
     momentum: tuple[Fraction, Fraction] = Field((0.992, 1.0), description="Teacher momentum, first and last (cosine)")
     clip: Above0 = Field(3.0, description="Gradient norm limit of each module")
     freeze_last_layer: Fraction = Field(0.01, description="Part of the run in which the prototypes do not move")
-    precision: Literal["bf16", "float32"] = Field("bf16", description="Arithmetic of the networks; losses are float32")
+    accumulate: Positive = Field(
+        1,
+        description="Parts that a batch is computed in, one after the other, to save memory. It equals the whole batch "
+        "with softmax centering and without KoLeo, head_norm and drop path, and differs otherwise",
+    )
+    precision: Literal["bf16", "float32", "float64"] = Field(
+        "bf16", description="Arithmetic of the networks; losses are float32. float64 is slow, for comparing runs"
+    )
     activation_checkpointing: bool = Field(
         False, description="Compute each block again for its gradients: much less memory, about a third more time"
     )
@@ -247,6 +254,14 @@ class TrainRecipe(Section):
         20, description="Times in a run that nearest neighbours are checked, and once before it; 0: never"
     )
     knn_sites: Annotated[int, Field(ge=4)] = Field(512, description="Sites that a nearest-neighbour check embeds")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.accumulate > 1 and self.batch % (2 * self.accumulate):
+            raise ValueError(
+                f"batch {self.batch} cannot be cut into accumulate = {self.accumulate} parts of site pairs"
+            )
+        return self
 
 
 class EmbedRecipe(Section):

@@ -12,12 +12,13 @@ from sslprofiler_core.recipes import ModelRecipe, Recipe
 
 from .pairs import check_batch, couples_of, well_blocks
 
-# Bytes that autograd keeps of one token in one block, for each number of the embedding width, and what it keeps of the
-# logits of one token in float32 copies (with those that Sinkhorn holds while it balances): counted, see test_count.py.
-_KEPT_BYTES = {"bf16": 45.4, "float32": 82.8}
-_LOGIT_COPIES = 5
+# Bytes that autograd keeps of one token in one block, for each number of its width: counted, see test_count.py.
+_KEPT_BYTES = {"bf16": 45.4, "float32": 82.8, "float64": 165.6}
 # Student, teacher, gradients and AdamW's two moments, float32; autocast adds a copy of the student.
-_PARAMETER_BYTES = {"bf16": 22, "float32": 20}
+_PARAMETER_BYTES = {"bf16": 22, "float32": 20, "float64": 40}
+# Prototypes as unit vectors of student and teacher, each loss's gradient in them; and a chunk of logits, five times.
+_PROTOTYPE_COPIES = 6
+_CHUNK_BYTES = 2**24 * 4 * 5
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class NetworkCount:
     flop_pair
         Of a training step for one site pair: teacher forward, student forward and backward, heads.
     state_bytes
-        Student, teacher, gradients and the optimizer's moments.
+        Student, teacher, gradients and the optimizer's moments, and what the losses hold of logits at a time.
     pair_bytes
         What a step keeps for one site pair until its gradients are there, about.
     """
@@ -161,7 +162,7 @@ def count_network(recipe: Recipe, channels: int) -> NetworkCount:
         parameters=parameters,
         flop_forward=forward,
         flop_pair=teacher + 3 * student - saved,  # a backward pass is two products for each of the forward's
-        state_bytes=_PARAMETER_BYTES[recipe.train.precision] * parameters,
+        state_bytes=_PARAMETER_BYTES[recipe.train.precision] * parameters + _loss_bytes(recipe, masked),
         pair_bytes=_pair_bytes(recipe, channels, patches, masked),
     )
 
@@ -214,8 +215,15 @@ def _backbone_parameters(model: ModelRecipe, channels: int, patches: int) -> int
     return model.depth * (norms + attention + feed_forward + scales) + embedding + tokens + 2 * width
 
 
+def _loss_bytes(recipe: Recipe, masked: float) -> int:
+    """What the losses hold whatever the batch: their logits are made and used in chunks."""
+    model = recipe.model
+    logits = recipe.train.batch * max(1.0, masked) * model.prototypes * 4 * 5
+    return int(_PROTOTYPE_COPIES * 4 * model.prototypes * model.head_bottleneck + min(logits, _CHUNK_BYTES))
+
+
 def _pair_bytes(recipe: Recipe, channels: int, patches: int, masked: float) -> int:
-    """What autograd keeps for a pair: two student views, and the logits of its tokens with their targets."""
+    """What autograd keeps for a pair: two student views, and what the head makes of its tokens."""
     model = recipe.model
     crops = recipe.augment.local_crops
     beside = 1 + model.shape.registers
@@ -225,7 +233,6 @@ def _pair_bytes(recipe: Recipe, channels: int, patches: int, masked: float) -> i
     if recipe.train.activation_checkpointing:  # each block's input, and one block as it is computed again
         backbone = model.depth * seen * model.width * 4 + block
     tokens = 2 + masked + crops
-    logits = tokens * model.prototypes * 4 * _LOGIT_COPIES
-    head = tokens * 8 * (3 * model.head_hidden + 2 * model.head_bottleneck)
+    head = tokens * 8 * (3 * model.head_hidden + 3 * model.head_bottleneck)
     views = (2 * recipe.augment.size**2 + crops * recipe.augment.local_size**2) * channels * 4 * 2
-    return int(backbone + logits + head + views)
+    return int(backbone + head + views)

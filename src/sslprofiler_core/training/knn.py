@@ -170,13 +170,14 @@ class KnnChecks:
     def _embed(self, teacher: Network) -> tuple[Tensor, NDArray[np.int64]]:
         """CLS of whole sites, (N, D), and which rows of the sample these are: a site that went is left out."""
         recipe, parts, kept = self._recipe, [], []
+        dtype = next(teacher.parameters()).dtype
         for start in range(0, len(self._sample.sites_N), recipe.embed.batch):
             batch = self._loader.sites(self._sample.sites_N[start : start + recipe.embed.batch].tolist())
             if not batch.sites:
                 continue
             raw = [site.to(self._device, non_blocking=True) for site in batch.sites]
             sites = flatten_sites(raw, batch.fields_BCgg)
-            images = whole_sites(sites, batch.scales_BC2, recipe.embed_size, recipe.augment, batch.names)
+            images = whole_sites(sites, batch.scales_BC2, recipe.embed_size, recipe.augment, batch.names).to(dtype)
             bf16 = recipe.train.precision == "bf16" and self._device.type == "cuda"
             with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16), teacher.backbone.uncompiled():
                 parts.append(teacher.backbone(images)[0].float())

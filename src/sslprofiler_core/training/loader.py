@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -54,6 +55,8 @@ class PairBatch:
         Plate, well and site of each entry, for messages.
     problems
         Which sites could not be read, so that their partners stood in, and why.
+    samples_B
+        Places of the entries in the batch of all ranks; None: 0, 1, 2, ...
     fields_BCgg
         The sites' illumination (see `flatten_sites`), None where it is not corrected.
     """
@@ -64,7 +67,27 @@ class PairBatch:
     well_B: Tensor
     names: list[str]
     problems: list[str]
+    samples_B: NDArray[np.int64] | None = None
     fields_BCgg: Tensor | None = None
+
+    def parts(self, count: int) -> list[PairBatch]:
+        """Cut it into about equal parts, of whole wells' pairs; fewer where there are not so many."""
+        pairs = len(self.sites) // 2
+        edges = 2 * np.linspace(0, pairs, min(count, pairs) + 1).round().astype(int)
+        samples_B = np.arange(len(self.sites)) if self.samples_B is None else self.samples_B
+        return [
+            PairBatch(
+                self.sites[start:stop],
+                self.scales_BC2[start:stop],
+                self.partner_B[start:stop] - start,
+                self.well_B[start:stop],
+                self.names[start:stop],
+                self.problems,
+                samples_B[start:stop],
+                None if self.fields_BCgg is None else self.fields_BCgg[start:stop],
+            )
+            for start, stop in pairwise(edges.tolist())
+        ]
 
 
 class PairLoader:
@@ -124,9 +147,9 @@ class PairLoader:
         """The batch of a step; starts reading the following ones, up to step ``last`` (exclusive)."""
         for ahead in range(step, min(step + 1 + _AHEAD, last)):
             if ahead not in self._coming:
-                indices = self._order.step(ahead).ravel().tolist()
+                indices, _ = self._order.share(ahead)
                 self._coming[ahead] = [self._pool.submit(self._read, index) for index in indices]
-        indices = self._order.step(step).ravel().tolist()
+        indices, samples_B = self._order.share(step)
         arrays, problems = self._collect(indices, self._coming.pop(step))
         sites = [self._order.sites[index] for index in indices]
         return PairBatch(
@@ -136,8 +159,13 @@ class PairLoader:
             well_B=torch.tensor([self._well[index] for index in indices]),
             names=[site_name(site) for site in sites],
             problems=problems,
+            samples_B=samples_B,
             fields_BCgg=self._fields_of(sites),
         )
+
+    def names(self, step: int) -> list[str]:
+        """Plate, well and site of all that meet in a step, over all ranks."""
+        return [site_name(self._order.sites[index]) for index in self._order.step(step).ravel().tolist()]
 
     def sites(self, indices: Sequence[int]) -> ReadSites:
         """Read sites by their place in the order; those that cannot be read are left out."""

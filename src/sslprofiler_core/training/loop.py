@@ -1,18 +1,21 @@
 """The training loop: read it top to bottom.
 
 A run's state is what a checkpoint holds; all else is a function of (seed, step), so a resumed run equals one that was
-left alone, step for step.
+left alone, step for step. Of several processes (`ranks`) each does its share of every step, and rank 0 alone writes.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from signal import Signals
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sslprofiler_core import keys
+from sslprofiler_core import keys, ranks
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.model.files import LoadedModel, save_model
 from sslprofiler_core.model.network import Network, build_network
@@ -25,7 +28,7 @@ from .checkpoint import load_last_checkpoint, restore, save_checkpoint
 from .knn import KnnChecks
 from .loader import PairBatch, PairLoader
 from .memory import memory_in_words
-from .objective import Centres, objective
+from .objective import Centres, Objective, ObjectiveModule
 from .optimizer import apply_settings, build_optimizer
 from .pace import measure_pace
 from .report import Report
@@ -34,6 +37,7 @@ from .schedules import step_settings
 from .signals import StopSignals
 from .views import step_views
 
+_ASKED = (None, "stop", "pause")
 _LOG_STEPS = 10  # the host waits for the device once in this many steps
 
 
@@ -73,11 +77,15 @@ class Trainer:
         self.facts: RunFacts = facts or run.facts()
         student, teacher = build_network(self.recipe, len(self.facts.channels))
         # The teacher stays in training mode: its heads' batch normalisation uses the batch, as the student's does.
-        self.student, self.teacher = student.to(device), teacher.to(device)
+        dtype = torch.float64 if self.recipe.train.precision == "float64" else torch.float32
+        self.student, self.teacher = student.to(device, dtype), teacher.to(device, dtype)
         speed.set_up(student, teacher, recipe, device, self.facts.steps)
         self.optimizer = build_optimizer(self.student, self.recipe.train)
-        self.centres = Centres.zeros(self.recipe.model.prototypes, device)
+        self.centres = Centres.zeros(self.recipe.model.prototypes, device, dtype)
         self.precision = torch.bfloat16 if self.recipe.train.precision == "bf16" else torch.float32
+        self.objective: nn.Module = ObjectiveModule(self.student)
+        if ranks.count() > 1:  # sums gradients over the ranks while the backward pass is still at work
+            self.objective = nn.parallel.DistributedDataParallel(self.objective, gradient_as_bucket_view=True)
         self.step = 0
 
     def resume(self) -> list[str]:
@@ -88,34 +96,50 @@ class Trainer:
         return warnings
 
     def train_step(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """Do one step; returns the terms (6,) with the gradient norm appended (7,), and CLS of ``v2``."""
+        """Do one step; returns the terms (7,) with the gradient norm appended (8,), and CLS of ``v2``.
+
+        With ``train.accumulate`` the batch is taken in parts whose gradients add up. Each part has its own Sinkhorn
+        balance, batch normalisation and nearest neighbours for KoLeo, so that the step equals that of the whole batch
+        with softmax centering, without KoLeo, ``model.head_norm`` and drop path, and differs otherwise.
+        """
         settings = step_settings(self.recipe, self.step, self.facts.steps)
         apply_settings(self.optimizer, settings)
-        torch.manual_seed(int(keys.fold(self.recipe.train.seed, "drop path", self.step)))
-        views = step_views(batch, self.recipe, self.step, self.device)
-        centres_before = (self.centres.cls_K.clone(), self.centres.patch_K.clone())
-        loss, terms, cls_BD = objective(
-            self.student,
-            self.teacher,
-            views,
-            self.recipe.loss,
-            settings.teacher_temperature,
-            self.centres,
-            self.precision,
-        )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        parts = batch.parts(self.recipe.train.accumulate)
+        found: list[Objective] = []
+        for number, part in enumerate(parts):
+            torch.manual_seed(int(keys.fold(self.recipe.train.seed, "drop path", self.step, ranks.index(), number)))
+            with nullcontext() if part is parts[-1] else self._summed_later():
+                one: Objective = self.objective(
+                    self.teacher,
+                    step_views(part, self.recipe, self.step, self.device),
+                    self.recipe.loss,
+                    settings.teacher_temperature,
+                    self.centres,
+                    self.precision,
+                    len(batch.sites) * ranks.count(),
+                )
+                # Data-parallel training means gradients over ranks; the objective's shares are to be summed.
+                (one.loss * ranks.count()).backward()  # type: ignore[no-untyped-call]  # torch's own
+            found.append(one._replace(loss=one.loss.detach()))
+        terms = ranks.total(torch.stack([one.terms for one in found]).sum(0))
         norm = clip_gradients(self.student, self.recipe.train.clip)
         # A non-finite gradient must not reach weights, teacher or centres, and the host must not wait to find out: the
-        # fused kernel reads this flag and leaves weights and moments as they are.
-        finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
+        # fused kernel reads this flag and leaves weights and moments as they are. It is the same on all ranks.
+        finite = torch.isfinite(norm) & torch.isfinite(terms[0])
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # what GradScaler sets
         self.optimizer.step()
         update_teacher(self.student, self.teacher, finite.float() * (1.0 - settings.momentum))
-        for centre, before in zip((self.centres.cls_K, self.centres.patch_K), centres_before, strict=True):
-            centre.copy_(torch.where(finite, centre, before))
+        if seen := [one.seen_2K1 for one in found if one.seen_2K1 is not None]:
+            self.centres.follow(torch.stack(seen).sum(0), self.recipe.loss.centre_momentum, finite)
         self.step += 1
-        return torch.cat([terms, norm.detach().reshape(1).to(terms.dtype)]), cls_BD
+        return torch.cat([terms, norm.detach().reshape(1).to(terms.dtype)]), torch.cat([one.cls_BD for one in found])
+
+    def _summed_later(self) -> AbstractContextManager[None]:
+        """Within it, gradients stay this rank's own."""
+        if isinstance(self.objective, nn.parallel.DistributedDataParallel):
+            return self.objective.no_sync()
+        return nullcontext()
 
     def save(self, log: EventLog) -> None:
         """Write the model and a checkpoint, in this order: a checkpoint's model is always there."""
@@ -143,9 +167,11 @@ class Trainer:
 
 
 def run_training(
-    trainer: Trainer, loader: PairLoader, log: EventLog, checks: KnnChecks | None = None
+    trainer: Trainer, loader: PairLoader, log: EventLog | None, checks: KnnChecks | None = None
 ) -> TrainingOutcome:
     """Train from the trainer's step to the end, or until told to stop; always leaves a checkpoint.
+
+    ``log`` is rank 0's alone, and None on others.
 
     Raises
     ------
@@ -157,46 +183,71 @@ def run_training(
     saved_at, saved_step, reason = time.monotonic(), trainer.step, "finished"
 
     sent = SentBatches(loader, trainer.device, steps)
-    with StopSignals() as signals, progress_bar(steps, f"Training {trainer.facts.group}", "step", trainer.step) as bar:
-        pace = measure_pace(recipe, len(trainer.facts.channels), trainer.device)
-        report = Report(run, recipe, steps, log, bar, pace)
-        if checks is not None and checks.due(trainer.step) and trainer.step not in log.checked:
-            checks.run(trainer.teacher, trainer.step, log)
+    with ExitStack() as stack:
+        signals = stack.enter_context(StopSignals())
+        report = None
+        if log is not None:
+            bar = progress_bar(steps, f"Training {trainer.facts.group}", "step", trainer.step)
+            pace = measure_pace(recipe, len(trainer.facts.channels), trainer.device, ranks.count())
+            report = Report(run, recipe, steps, log, stack.enter_context(bar), pace)
+
+        def rest(cls_BD: Tensor | None, check: bool, save: bool) -> None:
+            """What rank 0 does between two steps, while the others wait."""
+            assert log is not None and report is not None  # it is rank 0
+            report.flush(cls_BD)
+            if checks is not None and check:  # before the checkpoint: a resumed run finds it done
+                checks.run(trainer.teacher, trainer.step, log)
+            if save:
+                trainer.save(log)
             report.restart_clock()
+
+        due = checks is not None and checks.due(trainer.step)
+        ranks.from_first(partial(rest, None, due and log is not None and trainer.step not in log.checked, False))
+        pending = 0
         while trainer.step < steps:
+            problem = None
             try:
                 batch = sent.take(trainer.step)
-            except UserError:
-                report.flush()
-                if saved_step != trainer.step:
-                    trainer.save(log)
-                raise
+            except UserError as error:
+                problem = error
+            if ranks.agree([problem is not None])[0]:
+                ranks.from_first(partial(rest, None, False, saved_step != trainer.step))
+                ranks.raise_any(problem)
             with memory_in_words(trainer, batch):
                 terms, cls_BD = trainer.train_step(batch)
             sent.prepare(trainer.step)
-            report.add(trainer.step, terms, batch)
-            asked = signals.received.name if signals.received else run.control()
-            since_saved = time.monotonic() - saved_at
-            due = since_saved > 60 * recipe.train.checkpoint_minutes or (
-                recipe.train.checkpoint_steps and trainer.step % recipe.train.checkpoint_steps == 0
+            pending += 1
+
+            # Rank 0's clock and the control file that it sees count for all; a signal to any of them does too.
+            minutes = (time.monotonic() - saved_at) / 60
+            number, word, old, bad = ranks.agree(
+                [
+                    signals.received or 0,
+                    _ASKED.index(run.control()) if log is not None else 0,
+                    log is not None and minutes > recipe.train.checkpoint_minutes,
+                    len(batch.problems),
+                ]
             )
-            last = trainer.step == steps or asked is not None
-            checked = checks is not None and checks.due(trainer.step)
-            if len(report.pending) < _LOG_STEPS and not (due or last or checked):
+            problems = ranks.collected(batch.problems) if bad else []
+            if report is not None:
+                report.add(trainer.step, terms, replace(batch, names=loader.names(trainer.step - 1), problems=problems))
+            asked = Signals(number).name if number else _ASKED[word]
+            every = recipe.train.checkpoint_steps
+            save = bool(old) or trainer.step == steps or asked is not None or bool(every and trainer.step % every == 0)
+            check = checks is not None and checks.due(trainer.step)
+            if pending < _LOG_STEPS and not (save or check):
                 continue
-            report.flush(cls_BD)
-            if checks is not None and checked:  # before the checkpoint: a resumed run finds it done
-                checks.run(trainer.teacher, trainer.step, log)
-            if due or last:
-                trainer.save(log)
+            ranks.from_first(partial(rest, cls_BD, check, save))
+            pending = 0
+            if save:
                 saved_at, saved_step = time.monotonic(), trainer.step
-            report.restart_clock()
             if asked is not None and trainer.step < steps:
                 reason = {"stop": "stopped", "pause": "paused"}.get(asked, asked)
                 break
         else:
-            if not run.model_file.is_file():  # of a finished run, taken away since
+            if log is not None and not run.model_file.is_file():  # of a finished run, taken away since
                 trainer.save_model()
 
-    log.write(reason if reason in ("finished", "stopped", "paused") else "stopped", trainer.step, steps=steps)
+    if log is not None:
+        log.write(reason if reason in ("finished", "stopped", "paused") else "stopped", trainer.step, steps=steps)
     return TrainingOutcome(reason, trainer.step, steps)

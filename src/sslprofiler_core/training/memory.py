@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
+from sslprofiler_core import ranks
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.recipes import Recipe
 
@@ -51,7 +52,7 @@ def memory_in_words(trainer: Trainer, batch: PairBatch) -> Iterator[None]:
         clear_frames(error.__traceback__)  # they hold the step's tensors
     trainer.optimizer.zero_grad(set_to_none=True)
     size, device, recipe = len(batch.sites), trainer.device, trainer.recipe
-    if device.type == "cuda":
+    if device.type == "cuda" and ranks.count() == 1:  # of several ranks, one cannot try a step alone
         largest = largest_batch(lambda smaller: _works(trainer, batch, smaller), size)
     else:
         largest = largest_by_arithmetic(recipe, len(trainer.facts.channels), free_bytes(device))

@@ -10,35 +10,55 @@ With n local crops a site, the student sees them too, and the DINO terms become
     (w_m DINO(fs(masked v1), ft(v1)) + w_a DINO(fs(v2), ft(v1)) + w_c sum_c sum_g DINO(fs(c), ft(g))) / (1 + n)
 
 over crops c and views g, so that each of the 2 + 2 n pairs counts alike, as in DINOv2, and their sum stays that of two.
+
+Several ranks, and the parts of an accumulated step, each compute their share of every mean: shares add up, and so do
+their gradients.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sslprofiler_core import ranks
 from sslprofiler_core.model.network import Network
 from sslprofiler_core.recipes import LossRecipe
 
-from .losses import dino_loss, ibot_loss, koleo_loss, sinkhorn_knopp, softmax_centering
+from .chunked import Assignment, centred, cross_entropy, logit_sums, narrowed, sinkhorn
+from .losses import koleo_loss
 
 TERMS = ("loss", "dino_masked", "dino_local", "ibot", "koleo", "entropy", "dino_crops")
 
 
 @dataclass
 class Centres:
-    """Running means of the teacher's logits, for softmax centering: CLS and patches, each (K,)."""
+    """Running means of the teacher's logits, for softmax centering: CLS and patches, each (K,).
+
+    They stay as they are during a step, and follow its logits at its end.
+    """
 
     cls_K: Tensor
     patch_K: Tensor
 
     @classmethod
-    def zeros(cls, prototypes: int, device: torch.device) -> Centres:
+    def zeros(cls, prototypes: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Centres:
         """Start at zero."""
-        return cls(torch.zeros(prototypes, device=device), torch.zeros(prototypes, device=device))
+        return cls(*torch.zeros(2, prototypes, device=device, dtype=dtype).unbind())
+
+    @torch.no_grad()
+    def follow(self, seen_2K1: Tensor, momentum: float, finite: Tensor) -> None:
+        """Move toward the means of a step's logits, over all ranks, unless the step is not finite.
+
+        ``seen_2K1`` has, for CLS and patches, the sums of this rank's logits and behind them their number.
+        """
+        seen = ranks.total(seen_2K1)
+        for centre_K, sums in ((self.cls_K, seen[0]), (self.patch_K, seen[1])):
+            mean_K, some = sums[:-1] / sums[-1].clamp(min=1.0), sums[-1] > 0
+            centre_K.copy_(torch.where(finite & some, centre_K.lerp(mean_K, 1 - momentum), centre_K))
 
 
 @dataclass(frozen=True)
@@ -58,38 +78,53 @@ class Views:
     crops_LBCHW: Tensor | None = None
 
 
-@torch.no_grad()
-def teacher_targets(
-    teacher: Network, views: Views, recipe: LossRecipe, temperature: float, centres: Centres
-) -> tuple[Tensor, Tensor]:
-    """Assignments of ``v1``: CLS (B, K) and masked patches (M, K), float32."""
-    cls_BD, patches_BND = teacher.backbone(views.v1_BCHW)
-    cls_logits = _in_float(teacher.dino_head(cls_BD))
-    patch_logits = _in_float(teacher.patch_head(patches_BND.flatten(0, 1)[views.masked_M]))
-    if recipe.centering == "sinkhorn":
-        rounds = recipe.sinkhorn_iterations
-        return sinkhorn_knopp(cls_logits, temperature, rounds), sinkhorn_knopp(patch_logits, temperature, rounds)
-    targets = (
-        softmax_centering(cls_logits, centres.cls_K, temperature),
-        softmax_centering(patch_logits, centres.patch_K, temperature),
-    )
-    for centre, logits in ((centres.cls_K, cls_logits), (centres.patch_K, patch_logits)):
-        mean = logits.mean(0)
-        # A step with non-finite logits must not reach the centre.
-        centre.copy_(torch.where(mean.isfinite().all(), centre.lerp(mean, 1 - recipe.centre_momentum), centre))
-    return targets
+class Objective(NamedTuple):
+    """What `objective` computes.
+
+    Attributes
+    ----------
+    loss
+        To descend; over the ranks and parts of a step, gradients are summed.
+    terms
+        In the order of ``TERMS``, detached (7,); over ranks and parts, they are summed too. ``entropy`` is the mean
+        entropy of the teacher's assignments over ln K: 1 is uniform. ``dino_crops`` is the mean over local crops and
+        both views; 0 where there are no crops.
+    cls_BD
+        The student's CLS of ``v2``, over all ranks, which the health check watches.
+    seen_2K1
+        For `Centres.follow`; None with Sinkhorn.
+    """
+
+    loss: Tensor
+    terms: Tensor
+    cls_BD: Tensor
+    seen_2K1: Tensor | None
 
 
-@torch.no_grad()
-def crop_targets(
-    teacher: Network, views: Views, cls_target_BK: Tensor, recipe: LossRecipe, temperature: float, centres: Centres
-) -> Tensor:
-    """Sum of the assignments of ``v1`` and ``v2``, (B, K): cross-entropy is linear in its target."""
-    cls_BD, _ = teacher.backbone(views.v2_BCHW)
-    logits = _in_float(teacher.dino_head(cls_BD))
-    if recipe.centering == "sinkhorn":
-        return cls_target_BK + sinkhorn_knopp(logits, temperature, recipe.sinkhorn_iterations)
-    return cls_target_BK + softmax_centering(logits, centres.cls_K, temperature)
+class _Teacher:
+    """The teacher's assignments in one call of the objective."""
+
+    def __init__(
+        self, teacher: Network, recipe: LossRecipe, temperature: float, centres: Centres, precision: torch.dtype
+    ) -> None:
+        self._recipe, self._temperature, self._centres, self._precision = recipe, temperature, centres, precision
+        cls_KH = narrowed(teacher.dino_head.directions(), precision)
+        shared = teacher.patch_head is teacher.dino_head
+        self._prototypes = (cls_KH, cls_KH if shared else narrowed(teacher.patch_head.directions(), precision))
+        self.seen_2K1: Tensor | None = None
+        if recipe.centering == "softmax":
+            self.seen_2K1 = centres.cls_K.new_zeros(2, len(cls_KH) + 1)
+
+    @torch.no_grad()
+    def assign(self, features_MH: Tensor, patches: bool) -> Assignment:
+        """Assign CLS tokens, or masked patches, from what their head makes of them."""
+        features_MH, prototypes_KH = narrowed(features_MH, self._precision), self._prototypes[patches]
+        if self.seen_2K1 is None:
+            return sinkhorn(features_MH, prototypes_KH, self._temperature, self._recipe.sinkhorn_iterations)
+        self.seen_2K1[int(patches), :-1] += logit_sums(features_MH, prototypes_KH)
+        self.seen_2K1[int(patches), -1] += len(features_MH)
+        centre_K = self._centres.patch_K if patches else self._centres.cls_K
+        return centred(features_MH, prototypes_KH, centre_K, self._temperature)
 
 
 def objective(
@@ -100,40 +135,99 @@ def objective(
     temperature: float,
     centres: Centres,
     precision: torch.dtype,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the objective.
+    batch: int | None = None,
+) -> Objective:
+    """Compute the objective, or the share in it of views that are part of a batch.
 
-    Returns
-    -------
-    The loss to descend; all terms in the order of ``TERMS``, detached (7,); the student's CLS of ``v2`` (B, D), which
-    the health check watches. ``entropy`` is the mean entropy of the teacher's assignments over ln K: 1 is uniform.
-    ``dino_crops`` is the mean over local crops and both views; 0 where there are no crops.
+    Parameters
+    ----------
+    student, teacher
+        Whose views meet; the student descends.
+    views
+        Of this rank, in this part of the step.
+    recipe, temperature, centres
+        Weights, the teacher's temperature in this step, and the centres for softmax centering.
+    precision
+        ``torch.bfloat16`` for autocast; losses are computed in float32 (float64 when the networks are).
+    batch
+        Site pairs in the whole step, over all ranks and parts; None: the views are all there is.
     """
-    batch = len(views.v1_BCHW)
+    here = len(views.v1_BCHW)
+    batch = batch or here
+    count = 0 if views.crops_LBCHW is None else len(views.crops_LBCHW)
+    head, patch_head = student.dino_head, student.patch_head
     with torch.autocast(views.v1_BCHW.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-        cls_target, patch_target = teacher_targets(teacher, views, recipe, temperature, centres)
+        with torch.no_grad():
+            cls_BD, patches_BND = teacher.backbone(views.v1_BCHW)
+            seen_BH = teacher.dino_head.features(cls_BD)
+            seen_MH = teacher.patch_head.features(patches_BND.flatten(0, 1)[views.masked_M])
         masked_cls, masked_patches = student.backbone(views.v1_BCHW, views.masks_BN)
         local_cls, _ = student.backbone(views.v2_BCHW)
-        masked_logits = _in_float(student.dino_head(masked_cls))
-        local_logits = _in_float(student.dino_head(local_cls))
-        patch_logits = _in_float(student.patch_head(masked_patches.flatten(0, 1)[views.masked_M]))
-        count = 0 if views.crops_LBCHW is None else len(views.crops_LBCHW)
+        masked_BH, local_BH = head.features(masked_cls), head.features(local_cls)
+        patch_MH = patch_head.features(masked_patches.flatten(0, 1)[views.masked_M])
         if views.crops_LBCHW is not None and count:
-            both_BK = crop_targets(teacher, views, cls_target, recipe, temperature, centres)
-            crop_cls, _ = student.backbone(views.crops_LBCHW.flatten(0, 1))
-            crop_logits = _in_float(student.dino_head(crop_cls))
+            with torch.no_grad():
+                second_BH = teacher.dino_head.features(teacher.backbone(views.v2_BCHW)[0])
+            crop_RH = head.features(student.backbone(views.crops_LBCHW.flatten(0, 1))[0])
 
+    assigner = _Teacher(teacher, recipe, temperature, centres, precision)
+    cls_target, patch_target = assigner.assign(seen_BH, patches=False), assigner.assign(seen_MH, patches=True)
     tau = recipe.student_temperature
-    masked = dino_loss(masked_logits, cls_target, tau)
-    local = dino_loss(local_logits, cls_target, tau)
-    ibot = ibot_loss(patch_logits, patch_target, views.image_M, batch, tau)
-    koleo = koleo_loss(_in_float(masked_cls), views.well_B) + koleo_loss(_in_float(local_cls), views.well_B)
-    crops = dino_loss(crop_logits, both_BK.repeat(count, 1), tau) / 2 if count else torch.zeros_like(masked)
+    one_KH = head.directions()
+    weight_B = one_KH.new_full((here,), 1.0 / batch)
+    weight_M = _patch_weights(views.image_M, weight_B)
+    masked = cross_entropy(masked_BH, one_KH, cls_target, weight_B, tau, precision)
+    local = cross_entropy(local_BH, one_KH, cls_target, weight_B, tau, precision)
+    patch_KH = one_KH if patch_head is head else patch_head.directions()
+    ibot = cross_entropy(patch_MH, patch_KH, patch_target, weight_M, tau, precision)
+    crops = torch.zeros_like(masked)
+    if count:
+        each_R = weight_B.repeat(count) / (2 * count)
+        for target in (cls_target, assigner.assign(second_BH, patches=False)):
+            crops = crops + cross_entropy(crop_RH, one_KH, _repeated(target, count), each_R, tau, precision)
     dino = recipe.dino_masked * masked + recipe.dino_local * local + 2 * count * recipe.dino_crops * crops
-    loss = dino / (1 + count) + recipe.ibot * ibot + recipe.koleo * koleo
-    entropy = -torch.special.xlogy(cls_target, cls_target).sum(-1).mean() / math.log(cls_target.shape[1])
-    terms = torch.stack([loss, masked, local, ibot, koleo, entropy, crops]).detach()
-    return loss, terms, local_cls.detach()
+
+    # Every rank computes KoLeo over the rows of all, and descends it with its own.
+    wells = ranks.gathered(views.well_B)
+    masked_rows, local_rows = (ranks.gathered(_in_float(cls)) for cls in (masked_cls, local_cls))
+    koleo = (koleo_loss(masked_rows, wells) + koleo_loss(local_rows, wells)) * (len(wells) / batch)
+
+    loss = dino / (1 + count) + recipe.ibot * ibot
+    entropy = cls_target.entropy() / (batch * math.log(len(one_KH)))
+    share = koleo / ranks.count()
+    terms = torch.stack([loss + recipe.koleo * share, masked, local, ibot, share, entropy, crops]).detach()
+    return Objective(loss + recipe.koleo * koleo, terms, local_rows.detach(), assigner.seen_2K1)
+
+
+class ObjectiveModule(nn.Module):
+    """The objective as a module whose parameters are the student's: what data-parallel training wraps."""
+
+    def __init__(self, student: Network) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(
+        self,
+        teacher: Network,
+        views: Views,
+        recipe: LossRecipe,
+        temperature: float,
+        centres: Centres,
+        precision: torch.dtype,
+        batch: int,
+    ) -> Objective:
+        """See `objective`."""
+        return objective(self.student, teacher, views, recipe, temperature, centres, precision, batch)
+
+
+def _patch_weights(image_M: Tensor, weight_B: Tensor) -> Tensor:
+    """iBOT's mean over each image's masked patches, then over images (DINOv2): the weight of each patch."""
+    counts_B = torch.zeros_like(weight_B).index_add_(0, image_M, torch.ones_like(image_M, dtype=weight_B.dtype))
+    return weight_B[image_M] / counts_B[image_M]
+
+
+def _repeated(target: Assignment, count: int) -> Assignment:
+    return Assignment(target.features_MH.repeat(count, 1), target.prototypes_KH, target.bias_K, target.temperature)
 
 
 def _in_float(values: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sslprofiler_core import keys
+from sslprofiler_core import keys, ranks
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.plates import Site
 from sslprofiler_core.recipes import TrainRecipe
@@ -111,10 +111,36 @@ class PairOrder:
         half = self.batch // 2
         return self._epoch(epoch)[position * half : (position + 1) * half]
 
+    def share(self, step: int) -> tuple[list[int], NDArray[np.int64]]:
+        """This rank's part of a step: indices into ``sites``, a well's two side by side, and their places in the batch.
+
+        Whatever the number of ranks, their parts in order are the step's couples: the same samples meet.
+        """
+        each = self.batch // ranks.count()
+        samples_B = np.arange(each) + ranks.index() * each
+        return self.step(step).ravel()[samples_B].tolist(), samples_B
+
     @cached_property
     def _epoch(self) -> Callable[[int], NDArray[np.int64]]:
         # Consecutive steps would otherwise shuffle the whole screen again; two epochs meet while prefetching.
         return lru_cache(maxsize=2)(self.epoch)
+
+
+def check_split(batch: int, count: int, accumulate: int) -> None:
+    """See that a batch can be cut into equal parts of whole couples, for each rank and part of an accumulated step.
+
+    Raises
+    ------
+    UserError
+        When it cannot.
+    """
+    least = 2 * count * accumulate
+    if batch % least:
+        parts = f"{count} processes" if accumulate == 1 else f"{count} processes of {accumulate} parts each"
+        raise UserError(
+            f"train.batch = {batch} cannot be shared evenly by {parts}, in pairs of sites. Use a multiple of {least} "
+            f"(--set train.batch={max(1, batch // least) * least}), or another number of processes."
+        )
 
 
 def couples_of(sites: int) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from sslprofiler_core import ranks
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.model.files import pick_device
 from sslprofiler_core.model.network import start_networks
@@ -34,7 +35,7 @@ from .knn import KnnChecks, knn_sample
 from .loader import PairLoader
 from .loop import Trainer, TrainingOutcome, run_training
 from .memory import OutOfMemory
-from .pairs import PairOrder
+from .pairs import PairOrder, check_split
 from .presence import Presence
 from .run_folder import EventLog, RunFacts, RunFolder
 from .signals import sigterm_interrupts
@@ -93,7 +94,16 @@ def train(
         For anything that the caller can put right.
     """
     run = RunFolder(out)
-    where = pick_device(device)
+    where = pick_device(ranks.device_name(device))
+    with ranks.joined(where), ExitStack() as stack:
+        settled = ranks.from_first(lambda: _settle(run, group, recipe, overrides, resume))
+        stack.enter_context(sigterm_interrupts())
+        ranks.from_first(lambda: _enter(run, stack))
+        return _train(run, settled, where, plates, group, metadata, channels_file)
+
+
+def _settle(run: RunFolder, group: str, recipe: str | Path | None, overrides: Sequence[str], resume: bool) -> Recipe:
+    """Resolve the recipe, and see that the folder may be trained into with it."""
     going_on = run.exists()
     if recipe is None:
         recipe = run.recipe_file if going_on else "paper-vits14"
@@ -106,12 +116,14 @@ def train(
         _refuse_changes(run, settled, group)
     else:
         run.refuse_strangers()
-    with Presence(run.path), sigterm_interrupts():
-        run.forget_control()  # what was asked of an earlier call; from here on, it is asked of this one
-        try:
-            return _train(run, settled, where, plates, group, metadata, channels_file)
-        finally:
-            run.forget_control()
+    return settled
+
+
+def _enter(run: RunFolder, stack: ExitStack) -> None:
+    """Be present in the run folder, of several ranks the first one for all."""
+    stack.enter_context(Presence(run.path))
+    run.forget_control()  # what was asked of an earlier call; from here on, it is asked of this one
+    stack.callback(run.forget_control)
 
 
 def _train(
@@ -123,47 +135,81 @@ def _train(
     metadata: Path | str | None,
     channels_file: Path | None,
 ) -> TrainingOutcome:
-    going_on = run.exists()
-    begins = not checkpoints(run.checkpoints)
-    if begins:  # it may take a download, or fail to: before all that is slow
-        fetch_weights(settled.model)
-    opened, warnings, compounds = _open(plates, settled, metadata, channels_file)
+    # What rank 0 sees, all work with: the same sites in the same order, whatever another machine's disk shows.
+    opened, warnings, compounds, facts = ranks.from_first(
+        lambda: _begin(run, settled, plates, group, metadata, channels_file)
+    )
     channels = {plate.name: select_channels(plate, group) for plate in opened}
     order = PairOrder.over([site for plate in opened for site in plate.sites], settled.train)
-    if going_on:
-        warnings += _compare_plates(run.facts(), opened, channels)
-    else:
-        run.claim()
-        facts = _facts(settled, opened, channels, group, order, metadata)
-        paths = tuple(location(path) for path in plates)
-        names = str(channels_file.resolve()) if channels_file else None
-        run.create(settled, replace(facts, paths=paths, channels_file=names))
     if settled.train.threads:
         torch.set_num_threads(settled.train.threads)
 
-    trainer = Trainer(run, settled, where)
+    trainer = Trainer(run, settled, where, facts)
     warnings += trainer.resume()
-    if begins:
+    if not checkpoints(run.checkpoints):
         start_networks(trainer.student, trainer.teacher, settled)
     if order.lonely:
         wells = "1 well has" if len(order.lonely) == 1 else f"{len(order.lonely)} wells have"
         warnings.append(f"{wells} one site, which pairs with itself: {_some(order.lonely)}.")
-    board = Board(run.board, trainer.step) if settled.train.tensorboard else None
-    with closing(EventLog(run, trainer.step, board)) as log:
-        log.write("resumed" if trainer.step else "started", trainer.step, steps=trainer.facts.steps, device=str(where))
-        for warning in warnings:
-            log.write("warning", trainer.step, text=warning)
-            print(f"Warning: {warning}", file=sys.stderr)
-        memory = int(settled.plates.memory_gb * 1e9)
-        sample = knn_sample(order, compounds, settled.train.knn_sites)
+    memory = int(settled.plates.memory_gb * 1e9)
+    sample = knn_sample(order, compounds, settled.train.knn_sites)
+    log = ranks.on_first(lambda: _open_log(run, trainer, warnings))
+    with ExitStack() as stack:
+        if log is not None:
+            stack.enter_context(closing(log))
         try:
-            flat = trainer.facts.flat_field
-            with PairLoader(order, opened, channels, trainer.facts.scale, memory, flat) as loader:
-                checks = KnnChecks(sample, loader, settled, trainer.facts.steps, where)
-                return run_training(trainer, loader, log, checks)
+            with PairLoader(order, opened, channels, facts.scale, memory, facts.flat_field) as loader:
+                return run_training(trainer, loader, log, KnnChecks(sample, loader, settled, facts.steps, where))
         except BaseException as error:
-            _log_end(error, trainer, log)
+            if log is not None:
+                _log_end(error, trainer, log)
             raise
+
+
+def _begin(
+    run: RunFolder,
+    settled: Recipe,
+    plates: Sequence[Path | str],
+    group: str,
+    metadata: Path | str | None,
+    channels_file: Path | None,
+) -> tuple[list[Plate], list[str], dict[tuple[str, str], str], RunFacts]:
+    """Open the plates, and create the run or see that they are those it was started on.
+
+    Returns
+    -------
+    Plates, warnings and compounds as in `_open`, and the run's facts.
+    """
+    if not checkpoints(run.checkpoints):  # it may take a download, or fail to: before all that is slow
+        fetch_weights(settled.model)
+    opened, warnings, compounds = _open(plates, settled, metadata, channels_file)
+    channels = {plate.name: select_channels(plate, group) for plate in opened}
+    order = PairOrder.over([site for plate in opened for site in plate.sites], settled.train)
+    check_split(settled.train.batch, ranks.count(), settled.train.accumulate)
+    if run.exists():
+        facts = run.facts()
+        return opened, warnings + _compare_plates(facts, opened, channels), compounds, facts
+    run.claim()
+    facts = replace(
+        _facts(settled, opened, channels, group, order, metadata),
+        paths=tuple(location(path) for path in plates),
+        channels_file=str(channels_file.resolve()) if channels_file else None,
+    )
+    run.create(settled, facts)
+    return opened, warnings, compounds, facts
+
+
+def _open_log(run: RunFolder, trainer: Trainer, warnings: Sequence[str]) -> EventLog:
+    """Open the events at the trainer's step, and say there what is to be said at the start."""
+    board = Board(run.board, trainer.step) if trainer.recipe.train.tensorboard else None
+    log = EventLog(run, trainer.step, board)
+    several = {"ranks": ranks.count()} if ranks.count() > 1 else {}
+    word = "resumed" if trainer.step else "started"
+    log.write(word, trainer.step, steps=trainer.facts.steps, device=str(trainer.device), **several)
+    for warning in warnings:
+        log.write("warning", trainer.step, text=warning)
+        print(f"Warning: {warning}", file=sys.stderr)
+    return log
 
 
 def _log_end(error: BaseException, trainer: Trainer, log: EventLog) -> None:

@@ -23,9 +23,10 @@ def step_views(batch: PairBatch, recipe: Recipe, step: int, device: torch.device
         batch.scales_BC2[torch.from_numpy(partner)],
         recipe,
         step,
+        samples_B=batch.samples_B,
         names=[*batch.names, *(batch.names[other] for other in partner)],
-        # The first layer would round them anyway.
-        dtype=torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32,
+        # In bf16, the first layer would round them anyway.
+        dtype={"bf16": torch.bfloat16, "float64": torch.float64}.get(recipe.train.precision, torch.float32),
     )
     masks_BN = made.drawn.masks_BN
     flat = np.flatnonzero(masks_BN)
