@@ -73,7 +73,7 @@ def test_profiles_that_are_aligned_already_are_called_out(tmp_path: Path, capsys
 def test_without_controls_there_is_no_position_control(tmp_path: Path) -> None:
     page = evaluate(save(tmp_path / "w", wells(dmso=0)), tmp_path / "r", umap=False).read_text(encoding="utf-8")
     assert "No position control" in page and "no score for k = 20" in page
-    assert set(pd.read_csv(tmp_path / "r" / "metrics.csv").metric) == {"knn_accuracy"}
+    assert set(pd.read_csv(tmp_path / "r" / "metrics.csv").metric) == {"knn_accuracy", "knn_accuracy_not_same_plate"}
 
 
 def test_positions_that_hold_other_compounds_on_each_plate_give_nothing_away(tmp_path: Path) -> None:
@@ -86,12 +86,14 @@ def test_positions_that_hold_other_compounds_on_each_plate_give_nothing_away(tmp
 
 def test_labels_and_controls_by_name(tmp_path: Path) -> None:
     table = wells()
-    metadata = table.metadata.rename(columns={"Metadata_Compound": "Metadata_gene"})
+    metadata = table.metadata.rename(columns={"Metadata_Compound": "Metadata_Guide"})
     path = save(tmp_path / "w", WellsTable(metadata, table.profiles, {}))
-    with pytest.raises(UserError, match="Metadata_gene"):
+    with pytest.raises(UserError, match="Metadata_Guide"):
         evaluate(path, tmp_path / "r")
-    evaluate(path, tmp_path / "r", label="gene", control="gene=DMSO", umap=False)
-    assert set(pd.read_csv(tmp_path / "r" / "metrics.csv").n) == {24, 12}
+    evaluate(path, tmp_path / "r", label="Guide", control="Guide=DMSO", umap=False)
+    metrics = pd.read_csv(tmp_path / "r" / "metrics.csv")
+    assert set(metrics.n[metrics.k.notna()]) == {24, 12}  # wells
+    assert set(metrics.n[metrics.k.isna()]) == {6, 3}  # labels, positions
 
 
 def test_what_cannot_be_evaluated(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ __getattr__, __dir__ = attach(
     __name__,
     {
         "labels": ["choose_label", "control_wells"],
+        "precision": ["score_precision"],
         "protocol": [
             "Score",
             "Scores",
@@ -16,6 +17,6 @@ __getattr__, __dir__ = attach(
             "score_position_control",
             "score_transfers",
         ],
-        "report": ["evaluate"],
+        "report": ["evaluate", "score_all"],
     },
 )

@@ -38,7 +38,7 @@ def label_interval(
     low, high
     """
     names, code = np.unique(labels_W, return_inverse=True)
-    sums = np.bincount(code, weights=outcome_W, minlength=len(names))
+    sums: NDArray[np.float64] = np.bincount(code, weights=outcome_W, minlength=len(names)).astype(np.float64)
     sizes: NDArray[np.float64] = np.bincount(code, minlength=len(names)).astype(np.float64)
     if by_label:
         sums, sizes = sums / sizes, np.ones(len(names))

@@ -142,16 +142,24 @@ def transfer_matrix(frame: pd.DataFrame, *, title: str = "", chance: float | Non
 
 @styled
 def accuracy_per_label(
-    labels: NDArray[Any], correct: NDArray[np.bool_], *, chance: float | None = None, title: str = "", most: int = 40
+    labels: NDArray[Any],
+    correct: NDArray[Any],
+    *,
+    chance: float | None = None,
+    title: str = "",
+    most: int = 40,
+    axis: str = "accuracy",
 ) -> Figure:
     """Accuracy of each label, best first.
 
     Parameters
     ----------
     labels, correct
-        Of each tested well.
+        Of each tested well; ``correct`` may hold fractions.
     most
         Up to so many labels get a named bar; more are shown as a curve over their rank.
+    axis
+        What is averaged.
 
     Returns
     -------
@@ -167,7 +175,7 @@ def accuracy_per_label(
         axes.set_yticks(range(len(table)), [_short(f"{name}") for name in table.index])
         axes.invert_yaxis()
         axes.set_xlim(0, 102)
-        axes.set_xlabel("accuracy (%)")
+        axes.set_xlabel(f"{axis} (%)")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         if chance is not None:
@@ -181,11 +189,13 @@ def accuracy_per_label(
         axes.set_xlim(0, len(table))
         axes.set_ylim(0, 102)
         axes.set_xlabel(f"labels, best first ({len(table)})")
-        axes.set_ylabel("accuracy (%)")
+        axes.set_ylabel(f"{axis} (%)")
         axes.grid(axis="y")
         never, always = int((values == 0).sum()), int((values == 100).sum())
-        axes.text(0.985, 0.94, f"always right: {always} labels\nnever right: {never} labels", transform=axes.transAxes,
-                  ha="right", va="top", fontsize=9.5)  # fmt: skip
+        text = f"always right: {always} labels\nnever right: {never} labels"
+        if not np.issubdtype(np.asarray(correct).dtype, np.bool_):
+            text = f"above 90 %: {int((values > 90).sum())} labels\nbelow 30 %: {int((values < 30).sum())} labels"
+        axes.text(0.985, 0.94, text, transform=axes.transAxes, ha="right", va="top", fontsize=9.5)
         if chance is not None:
             axes.axhline(100 * chance, color=STYLE.chance, linewidth=1.0, linestyle=(0, (4, 3)))
     axes.set_title(title)
@@ -252,6 +262,48 @@ def replicate_similarities(
     similarity = (profiles @ profiles.T)[a, b]
     alike = label[a] == label[b]
     return similarity[apart & alike], similarity[apart & ~alike]
+
+
+@styled
+def map_bars(frame: pd.DataFrame, *, title: str = "") -> Figure:
+    """Bars of mean average precision, those of random features thin below them.
+
+    Parameters
+    ----------
+    frame
+        One row a bar: ``group`` (what was asked), ``series`` ("random features" or any other), ``value``, ``low`` and
+        ``high`` (may be NaN).
+
+    Returns
+    -------
+    The longer the blue bar beyond the orange one, the more there is in the profiles.
+    """
+    groups = list(dict.fromkeys(frame["group"]))
+    figure, axes = _one(5.2, 3.2)
+    end = 0.0
+    numbers = frame[["value", "low", "high"]].to_numpy(float)
+    for group, series, (value, low, high) in zip(frame["group"], frame["series"], numbers, strict=True):
+        random = series == "random features"
+        at = groups.index(group) + (0.3 if random else -0.08)
+        colour = STYLE.palette[1] if random else STYLE.palette[0]
+        axes.barh(at, value, 0.16 if random else 0.5, color=colour, zorder=2)
+        reach = value
+        if np.isfinite(low):
+            axes.plot([low, high], [at, at], color=STYLE.ink, linewidth=0.9, zorder=3)
+            reach = max(value, high)
+        axes.annotate(f"{value:.3f}", (reach, at), (4, 0), textcoords="offset points", va="center", fontsize=8.5)
+        end = max(end, reach)
+    for name, colour in (("these profiles", STYLE.palette[0]), ("random features", STYLE.palette[1])):
+        axes.barh(0, 0, color=colour, label=name)
+    axes.set_yticks(range(len(groups)), groups)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(0, min(1.12, 1.16 * end + 0.02))
+    axes.set_xlabel("mean average precision")
+    axes.grid(axis="x")
+    axes.set_title(title, pad=24)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, handlelength=1.4)
+    return figure
 
 
 @styled

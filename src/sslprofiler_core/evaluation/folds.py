@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 from sslprofiler_core.keys import fold, permutation
 
 ALL = "all"
-CELL_LINE = "Metadata_CellType"
+# Ours, then names that others use.
+CELL_LINES = ("CellType", "Cell_type", "cell_type", "Cell_line", "cell_line", "cell_id")
 
 Mask = NDArray[np.bool_]
 
 
 def cell_lines(metadata: pd.DataFrame) -> NDArray[Any]:
     """Cell line of each well, ``"all"`` throughout where the metadata names fewer than two."""
-    if CELL_LINE in metadata:
-        lines = metadata[CELL_LINE].astype("string").fillna("unknown").to_numpy(str)
-        if len(np.unique(lines)) > 1:
-            return lines
+    for name in CELL_LINES:
+        if f"Metadata_{name}" in metadata:
+            lines = metadata[f"Metadata_{name}"].astype("string").fillna("unknown").to_numpy(str)
+            if len(np.unique(lines)) > 1:
+                return lines
     return np.full(len(metadata), ALL)
 
 

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from sslprofiler_core.errors import UserError
 
-LABELS = ("Metadata_Compound", "Metadata_broad_sample")
+LABELS = ("Metadata_Compound", "Metadata_broad_sample", "Metadata_pert_iname", "Metadata_Gene", "Metadata_gene")
 NEGATIVE = ("Metadata_control_type", "negcon")
 VEHICLE = "DMSO"
+GROUPS = ("Metadata_Gene", "Metadata_gene", "Metadata_Target", "Metadata_target", "Metadata_MOA", "Metadata_moa")
 
 
 def choose_label(metadata: pd.DataFrame, label: str | None = None) -> str:
@@ -21,7 +22,7 @@ def choose_label(metadata: pd.DataFrame, label: str | None = None) -> str:
     metadata
         Of a wells table.
     label
-        A column, with or without ``Metadata_``; None for ``Metadata_Compound``, else ``Metadata_broad_sample``.
+        A column, with or without ``Metadata_``; None for the first of `LABELS` with values.
 
     Raises
     ------
@@ -36,6 +37,39 @@ def choose_label(metadata: pd.DataFrame, label: str | None = None) -> str:
     return _column(metadata, label)
 
 
+def choose_group(metadata: pd.DataFrame, label: str, group: str | None = None) -> str | None:
+    """Name the column of what labels have in common, such as the gene that several compounds hit.
+
+    Parameters
+    ----------
+    metadata
+        Of a wells table.
+    label
+        The column of labels.
+    group
+        A column, with or without ``Metadata_``; None for the first of the usual ones in which some labels share a
+        value.
+
+    Returns
+    -------
+    The column, None where there is none.
+
+    Raises
+    ------
+    UserError
+        When the named column is not there.
+    """
+    if group is not None:
+        return _column(metadata, group)
+    for name in GROUPS:
+        if name in metadata and name != label:
+            pairs = metadata[[label, name]].dropna().drop_duplicates()
+            # A label belongs to one group, and a group has several labels.
+            if not pairs[label].duplicated().any() and pairs[name].duplicated().any():
+                return name
+    return None
+
+
 def control_wells(metadata: pd.DataFrame, control: str | None = None) -> NDArray[np.bool_]:
     """Mark the negative controls.
 
@@ -45,7 +79,7 @@ def control_wells(metadata: pd.DataFrame, control: str | None = None) -> NDArray
         Of a wells table.
     control
         ``COLUMN=VALUE``, the column with or without ``Metadata_``; None for ``Metadata_control_type=negcon`` where that
-        marks any well, else for ``Metadata_Compound=DMSO``.
+        marks any well, else for ``DMSO`` in the first column of labels that has it.
 
     Returns
     -------
@@ -57,7 +91,7 @@ def control_wells(metadata: pd.DataFrame, control: str | None = None) -> NDArray
         For a column that is not there, or a named control that no well is.
     """
     if control is None:
-        for name, value in (NEGATIVE, (LABELS[0], VEHICLE)):
+        for name, value in (NEGATIVE, *((label, VEHICLE) for label in LABELS)):
             if name in metadata:
                 found = (metadata[name] == value).to_numpy(bool, na_value=False)
                 if found.any():
@@ -83,4 +117,4 @@ def _column(metadata: pd.DataFrame, name: str) -> str:
 
 
 def _columns(metadata: pd.DataFrame) -> str:
-    return f"Columns there: {', '.join(str(c) for c in metadata.columns)}. Name one with --label or --control."
+    return f"Columns there: {', '.join(str(c) for c in metadata.columns)}. Name one of them."

@@ -31,6 +31,7 @@ def umap_panels(
     columns: int = 3,
     shown: int = 10,
     background: str | None = None,
+    chosen: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
     """One map of wells, coloured in each panel by something else.
 
@@ -43,11 +44,13 @@ def umap_panels(
         each and the rest are grey.
     background
         A value that is drawn dark and small, such as the control.
+    chosen
+        Panel title -> the values that get a colour, in place of the most frequent.
 
     Returns
     -------
     Wells near each other have similar profiles. Islands of one label are phenotypes; islands of one plate are plate
-    effects. Distances between islands, and the axes, mean nothing.
+    effects. Distances between islands, and the axes, mean nothing; wells far outside are drawn at the edge.
     """
     from matplotlib.figure import Figure
 
@@ -56,6 +59,7 @@ def umap_panels(
     figure = Figure(figsize=(10.4 if columns > 1 else 5.2, (4.0 if columns > 2 else 4.6) * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     size = float(np.clip(9000.0 / max(len(layout_W2), 1), 5.0, 40.0))
+    layout_W2 = _reined(layout_W2)
     for axes, (title, values) in zip(panels, colour_by.items(), strict=False):
         bare(axes)
         axes.set_title(title)
@@ -63,18 +67,34 @@ def umap_panels(
             points = axes.scatter(layout_W2[:, 0], layout_W2[:, 1], s=size, c=values, cmap="viridis", linewidths=0)
             figure.colorbar(points, ax=axes, location="bottom", shrink=0.6, aspect=28, pad=0.02)
         else:
-            _categories(axes, layout_W2, np.asarray(values).astype(str), size, shown, background)
+            own = (chosen or {}).get(title)
+            _categories(axes, layout_W2, np.asarray(values).astype(str), size, shown, background, own)
     for axes in panels[len(colour_by) :]:
         axes.set_visible(False)
     return figure
 
 
+def _reined(layout_W2: Floats) -> Floats:
+    """Bring wells far outside to the edge of the others: a few lost ones would make all the rest a dot."""
+    low, high = np.quantile(layout_W2, [0.02, 0.98], axis=0) if len(layout_W2) else (0.0, 1.0)
+    room = 0.12 * (high - low)
+    reined: Floats = np.clip(layout_W2, low - room, high + room)
+    return reined
+
+
 def _categories(
-    axes: Axes, layout: Floats, values: NDArray[Any], size: float, shown: int, background: str | None
+    axes: Axes,
+    layout: Floats,
+    values: NDArray[Any],
+    size: float,
+    shown: int,
+    background: str | None,
+    chosen: Sequence[str] | None,
 ) -> None:
     names = sorted(set(values[values != background]), key=_natural)
     counts = pd.Series(values).value_counts().reindex(names)
-    top = sorted(counts.sort_values(ascending=False, kind="stable").index[:shown], key=_natural)
+    frequent = counts.sort_values(ascending=False, kind="stable").index[:shown]
+    top = sorted(frequent if chosen is None else [name for name in chosen if name in counts], key=_natural)
     rest = ~np.isin(values, [*top, background])
     if rest.any():
         label = f"{len(counts) - len(top)} others"
@@ -173,7 +193,7 @@ def plate_heat_maps(
 
 def plate_size(wells: Sequence[str]) -> tuple[int, int]:
     """Rows and columns of the smallest standard plate that has these wells."""
-    places = [place for place in map(_well, wells) if place is not None]
+    places = [place for place in map(well_place, wells) if place is not None]
     tallest = max((row for row, _ in places), default=0)
     widest = max((column for _, column in places), default=0)
     return next(((h, w) for h, w in PLATES if tallest < h and widest < w), (tallest + 1, widest + 1))
@@ -187,7 +207,7 @@ def plate_grid(wells: Sequence[str], values: Floats, size: tuple[int, int] | Non
     height, width = size or plate_size(wells)
     total, count = np.zeros((height, width)), np.zeros((height, width))
     for name, value in zip(wells, np.asarray(values, np.float64), strict=True):
-        place = _well(name)
+        place = well_place(name)
         if place is not None and np.isfinite(value):
             total[place] += value
             count[place] += 1
@@ -195,7 +215,8 @@ def plate_grid(wells: Sequence[str], values: Floats, size: tuple[int, int] | Non
     return grid
 
 
-def _well(name: str) -> tuple[int, int] | None:
+def well_place(name: str) -> tuple[int, int] | None:
+    """``"B03" -> (1, 2)``; None for other names."""
     match = re.fullmatch(r"([A-Za-z]{1,2})0*([1-9][0-9]?)", name.strip())
     if match is None:
         return None

@@ -18,7 +18,6 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.exploring.nearest import Metric
 from sslprofiler_core.profiling import WellsTable
 
-from .folds import CELL_LINE
 from .labels import choose_label, control_wells
 from .products import Products
 from .scores import COLUMNS, Score, Scores
@@ -211,7 +210,8 @@ def score_position_control(
     if own["Metadata_Plate"].nunique() < 2:
         scores.notes.append("No position control: fewer than two plates have control wells.")
         return scores
-    wells = Wells.of(own.drop(columns=CELL_LINE, errors="ignore"), rows, own["Metadata_Well"].to_numpy(str))
+    # Over all cell lines: a position is a position.
+    wells = Wells.of(own[["Metadata_Plate", "Metadata_Well"]], rows, own["Metadata_Well"].astype(str).to_numpy(str))
     tasks = list(tasks_of("position_control", wells, ks, folds, (), scores))
     run_tasks(scores, tasks, wells, Products(np.asarray(profiles_WD)[rows]), metrics, ["none"], 1.0)
     scores.notes[:] = [f"Position control: {note}" for note in dict.fromkeys(scores.notes)]

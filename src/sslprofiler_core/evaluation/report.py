@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.exploring.nearest import Metric
 from sslprofiler_core.profiling import WellsTable, read_wells
 
+from .checks import check_wells
+from .facts import Evaluation, Settings
+from .precision import score_precision
 from .protocol import ALIGNMENTS, Alignment, score_position_control, score_transfers
-from .sections import Evaluation
+from .scores import Scores
+from .sections import build, summary
+from .tasks import VARIANTS
+
+METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
 
 
 def evaluate(
@@ -23,9 +29,12 @@ def evaluate(
     *,
     label: str | None = None,
     control: str | None = None,
+    group: str | None = None,
     align: float | None = None,
     clip: float | None = None,
+    folds: int = 5,
     umap: bool = True,
+    fast: bool = False,
     seed: int = 0,
 ) -> Path:
     """Evaluate well profiles: write ``metrics.csv`` and ``report.html``, and print a short table.
@@ -36,15 +45,19 @@ def evaluate(
         A wells table (or several), unaligned; see `read_wells`.
     out
         Folder of the report.
-    label, control
-        See `choose_label` and `control_wells`.
+    label, control, group
+        See `choose_label`, `control_wells` and `choose_group`.
     align
         Alpha of paper 3.3.3: scores the alignment modes ``training`` and ``transductive`` beside ``none``, each with
         random features. None: ``none`` only.
     clip
         Features are cut to plus and minus this; None leaves them.
+    folds
+        Folds by plate; at most so many plates are a fold each.
     umap
-        Whether the report has a map, which takes about ten seconds.
+        Whether the report has a map.
+    fast
+        Leaves out what takes most time on many wells: mAP, intervals and the map.
     seed
         Of folds, random features, intervals and map.
 
@@ -59,25 +72,64 @@ def evaluate(
     """
     out = Path(out)
     _make_folder(out)
-    table = read_wells(wells)
-    if clip is not None:
-        if not clip > 0:
-            raise UserError(f"--clip {clip} is not positive. Give the largest absolute value to keep, such as 10.")
-        table = WellsTable(table.metadata, np.clip(table.profiles, -clip, clip), table.info)
+    if folds < 2:
+        raise UserError(f"--folds {folds} leaves nothing to train on. Give 2 or more.")
+    table, warnings, notes = check_wells(_clipped(read_wells(wells), clip))
+    found = score_all(table, label=label, control=control, group=group, align=align, folds=folds, seed=seed, fast=fast)
+    found.notes[:0] = notes
+    numbers = found.table(intervals=not fast)
+    numbers.to_csv(out / "metrics.csv", index=False)
+    evaluation = Evaluation(table, found, numbers, Settings(label, control, group, align, clip, seed), warnings)
+    path = build(evaluation, umap=umap and not fast).write(out / "report.html")
+    print(summary(evaluation))
+    return path
+
+
+def score_all(
+    table: WellsTable,
+    *,
+    label: str | None = None,
+    control: str | None = None,
+    group: str | None = None,
+    align: float | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    fast: bool = False,
+) -> Scores:
+    """Every score that `evaluate` writes, of a table of unaligned wells; parameters as there."""
     modes: tuple[Alignment, ...] = ALIGNMENTS if align is not None else ("none",)
-    metrics: tuple[Metric, ...] = ("cosine", "euclidean")
     alpha = 1.0 if align is None else align
     scores = score_transfers(
-        table, label=label, control=control, metrics=metrics, alignments=modes, alpha=alpha, seed=seed
+        table,
+        label=label,
+        control=control,
+        metrics=METRICS,
+        alignments=modes,
+        alpha=alpha,
+        variants=VARIANTS,
+        folds=folds,
+        seed=seed,
     )
-    position = score_position_control(table.metadata, table.profiles, control=control, metrics=metrics, seed=seed)
-    tables = [scored.table() for scored in (scores, position) if scored.scores]
-    numbers = pd.concat(tables, ignore_index=True)
-    numbers.to_csv(out / "metrics.csv", index=False)
-    report = Evaluation(table, scores, position, numbers, label, control, align, clip, seed)
-    path = report.build(umap=umap).write(out / "report.html")
-    print(report.summary())
-    return path
+    others = [
+        score_position_control(table.metadata, table.profiles, control=control, metrics=METRICS, folds=folds, seed=seed)
+    ]
+    if not fast:
+        others.append(
+            score_precision(table, label=label, control=control, group=group, alignments=modes, alpha=alpha, seed=seed)
+        )
+    for other in others:
+        scores.scores += other.scores
+        scores.notes += other.notes
+    return scores
+
+
+def _clipped(table: WellsTable, clip: float | None) -> WellsTable:
+    if clip is None:
+        return table
+    if not clip > 0:
+        raise UserError(f"--clip {clip} is not positive. Give the largest absolute value to keep, such as 10.")
+    own = table.profiles if table.profiles.flags.writeable else None  # in place: it may fill half the memory
+    return WellsTable(table.metadata, np.clip(table.profiles, -clip, clip, out=own), table.info)
 
 
 def _make_folder(out: Path) -> None:
