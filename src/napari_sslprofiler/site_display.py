@@ -106,6 +106,11 @@ class SiteDisplay:
         for layer in [layer for layer in self._viewer.layers if layer.metadata.get(PENDING)]:
             self._viewer.layers.remove(layer)
 
+    def shown_in(self, slot: int) -> Site | None:
+        """The site that a slot shows, or soon will."""
+        wish = self._wishes.get(slot)
+        return wish.site if wish is not None else None
+
     @property
     def busy(self) -> bool:
         """Whether a site is on its way."""
@@ -228,9 +233,14 @@ class SiteDisplay:
         overlay.visible = bool(words)
 
 
+def slot_begins(slot: int, width: int) -> float:
+    """At which column a slot begins, in pixels of sites of some width."""
+    return slot * _GAP * width
+
+
 def _shift(slot: int, pixels_HW: NDArray[np.uint16], settings: dict[str, Any]) -> tuple[float, float]:
     pixel = settings.get("scale", (1.0, 1.0))[1]
-    return (0.0, slot * _GAP * pixels_HW.shape[1] * pixel)
+    return (0.0, slot_begins(slot, pixels_HW.shape[1]) * pixel)
 
 
 _displays: WeakKeyDictionary[Viewer, SiteDisplay] = WeakKeyDictionary()

@@ -34,16 +34,20 @@ class Crop:
     colour: str
 
 
-def crops_on_first(preview: Preview) -> list[Crop]:
-    """Crops that lie on the site of ``v1``: its own, and that of ``v2`` where both are of one site.
+def crops_on(preview: Preview, beside: float | None = None) -> list[Crop]:
+    """The crops of both views on their sites, in the pixels of the site on show.
 
-    Of a pseudo-site, in the pixels of the site that it was cut from.
+    Of a pseudo-site, in the pixels of the site that it was cut from. ``beside`` is the column at which the site of
+    ``v2`` begins where it is another and is shown too; None where it is not: then only the crop of ``v1`` is there.
     """
     request = preview.request
     found = [Crop(crop_corners(preview.v1) + tile_origin(request.first, preview.shapes[0]), V1_COLOUR)]
-    if request.second.sources == request.first.sources or not request.recipe.augment.local_aggregation:
-        source = request.second if request.recipe.augment.local_aggregation else request.first
-        found.append(Crop(crop_corners(preview.v2) + tile_origin(source, preview.shapes[1]), V2_COLOUR))
+    source = request.second if request.recipe.augment.local_aggregation else request.first
+    if source.sources == request.first.sources:
+        beside = 0.0
+    if beside is not None:
+        row, column = tile_origin(source, preview.shapes[1])
+        found.append(Crop(crop_corners(preview.v2) + np.array([row, column + beside]), V2_COLOUR))
     return found
 
 

@@ -27,7 +27,8 @@ from sslprofiler_core.recipes import Recipe, load_recipe
 
 from .canvas import ViewsCanvas
 from .client import Renderer
-from .crop_layer import CropLayer, add_pictures, crops_on_first, warm_up
+from .crop_layer import add_pictures, warm_up
+from .crops import Crops
 from .draw_bar import DrawBar
 from .model import Wish, choices_of_partner, idle_keys, settle
 from .pairing import Pairings
@@ -65,7 +66,7 @@ class PreviewWidget(QWidget):
         self._latest: Latest[tuple[Wish, bool], Answer] = Latest(self._work, self._arrived, self._refused, self)
         self._asked = self._waiting = False
         self._scales = Scales(self.refresh, self._say, self)
-        self._crops = CropLayer(napari_viewer)
+        self._crops = Crops(napari_viewer)
         self._base = (_BASE, load_recipe(_BASE))
         self.answer: Answer | None = None
         self._build()
@@ -87,9 +88,12 @@ class PreviewWidget(QWidget):
         self.crop_check = QCheckBox("Crop on the &image")
         self.crop_check.setChecked(True)
         self.crop_check.setToolTip("The drawn crop on the site on show; the mark is at the view's top left corner")
+        self.second_check = QCheckBox("v2's to&o")
+        self.second_check.setToolTip("Show the site that v2 is taken from beside it, with its crop")
         top = QHBoxLayout()
         top.addWidget(self.title, 1)
         top.addWidget(self.crop_check)
+        top.addWidget(self.second_check)
         self.bar = DrawBar()
         self.canvas = ViewsCanvas()
         self.pixel = QLabel()
@@ -149,7 +153,8 @@ class PreviewWidget(QWidget):
         self.bar.recoloured.connect(self._paint)
         self.bar.seed_changed.connect(self._set_seed)
         self.bar.as_training.connect(self._go_to_training)
-        self.crop_check.toggled.connect(self._show_crops)
+        for check in (self.crop_check, self.second_check):
+            check.toggled.connect(self._show_crops)
         self.canvas.hovered.connect(self._show_pixel)
         self.recipe_bar.changed.connect(self._replace_recipe)
         self.recipe_bar.loaded.connect(self._loaded)
@@ -368,13 +373,11 @@ class PreviewWidget(QWidget):
 
     def _show_crops(self) -> None:
         known = self._plate()
+        self.second_check.setEnabled(self.crop_check.isChecked())
         if self.answer is None or known is None or not self.crop_check.isChecked():
             self._crops.hide()
-            return
-        _, plate, site = known
-        if site == self.answer.wish.site:
-            side = max(plate.shape or self.answer.preview.shapes[0])
-            self._crops.show(crops_on_first(self.answer.preview), plate.pixel_size_um, side)
+        elif known[2] == self.answer.wish.site:
+            self._crops.show(known[1], self.answer.preview, self.second_check.isChecked())
 
     def _show_pixel(self, panel: int, row: int, column: int) -> None:
         if self.answer is None:

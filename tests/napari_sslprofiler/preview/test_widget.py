@@ -233,6 +233,30 @@ def test_a_lone_site_is_its_own_partner_and_both_crops_lie_on_it(
     assert len(np.unique(viewer.layers[NAME].edge_color, axis=0)) == 2
 
 
+def test_the_site_of_v2_is_shown_beside_with_its_crop(
+    viewer: Viewer, preview: PreviewWidget, show: Show, qtbot: QtBot
+) -> None:
+    show()
+    preview.crop_check.setChecked(True)
+    qtbot.waitUntil(lambda: NAME in viewer.layers, timeout=5000)
+    assert len(np.unique(viewer.layers[NAME].edge_color, axis=0)) == 1
+    display = display_of(viewer)
+    preview.second_check.setChecked(True)
+    assert preview.answer is not None
+    assert display.shown_in(1) == preview.answer.settled.request.second
+    qtbot.waitUntil(lambda: not display.busy, timeout=10_000)
+    beside = [layer for layer in viewer.layers if layer.name.endswith("(2)")]
+    assert len(beside) == 8
+    pixel = beside[0].scale[1]
+    of_v2 = viewer.layers[NAME].data[len(viewer.layers[NAME].data) // 2 :][:4, 0]
+    expected = crop_corners(preview.answer.preview.v2) - 0.5 + np.array([0, beside[0].translate[1] / pixel])
+    np.testing.assert_allclose(of_v2, expected, atol=1e-3)
+    preview.second_check.setChecked(False)
+    assert display.shown_in(1) is None
+    assert not any(layer.name.endswith("(2)") for layer in viewer.layers)
+    assert len(np.unique(viewer.layers[NAME].edge_color, axis=0)) == 1
+
+
 def test_pieces_of_sites_can_be_looked_at(
     viewer: Viewer, preview: PreviewWidget, show: Show, tiny: Recipe, qtbot: QtBot
 ) -> None:
