@@ -52,6 +52,8 @@ class Wish:
         Which piece of the site, where the recipe cuts sites into pieces (``plates.tile``).
     partner
         Number of the site that ``v2`` is taken from; None: as training pairs.
+    fields
+        Channel name -> the plate's illumination as text; empty where it is not corrected, or not known yet.
     """
 
     plates: tuple[Plate, ...]
@@ -65,6 +67,7 @@ class Wish:
     scale: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     tile: int = 0
     partner: int | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class Request:
         As in training.
     size
         Side of the views in pixels.
+    fields
+        The plate's illumination as text, one a channel; empty where it is not corrected.
     """
 
     first: Site
@@ -94,6 +99,7 @@ class Request:
     step: int
     sample: int
     size: int
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +192,8 @@ def settle(wish: Wish, pairings: Pairings) -> Settled:
         notes.append("The plate's intensities are being measured: until then, this site's own percentiles are used.")
     limits: Limits | None = tuple(_ascending(wish.scale[name]) for name in names) if known else None
     size = wish.size or wish.recipe.augment.size
-    request = Request(first, second, channels, names, limits, wish.recipe, wish.step, wish.sample, size)
+    fields = tuple(wish.fields[name] for name in names) if all(name in wish.fields for name in names) else ()
+    request = Request(first, second, channels, names, limits, wish.recipe, wish.step, wish.sample, size, fields)
     return Settled(request, paired.now, paired.later, tuple(notes))
 
 

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslprofiler_core.augment.draw import Drawn, join
+from sslprofiler_core.augment.flat import flatten_sites
 from sslprofiler_core.augment.pairs import DrawnPairs, draw_pairs, pair_views
 from sslprofiler_core.augment.views import render_views
 from sslprofiler_core.plates import Site, read_site
+from sslprofiler_core.plates.flat_field import site_field
 
 from .model import Limits, Preview, Request
 
@@ -63,7 +65,7 @@ def render(request: Request, sites: Sites) -> Preview:
     limits = request.limits or own_limits(first_CHW)
     scales_1C2 = torch.tensor([limits], dtype=torch.float32)
     drawn, views_2CSS, local_LCss = _views(
-        request, torch.from_numpy(first_CHW), torch.from_numpy(second_CHW), scales_1C2
+        request, _flat(request, request.first, first_CHW), _flat(request, request.second, second_CHW), scales_1C2
     )
     grid = request.recipe.augment.size // request.recipe.model.patch
     return Preview(
@@ -78,6 +80,13 @@ def render(request: Request, sites: Sites) -> Preview:
         seconds_reading=read - began,
         seconds_rendering=time.perf_counter() - read,
     )
+
+
+def _flat(request: Request, site: Site, pixels_CHW: NDArray[np.uint16]) -> Tensor:
+    """A site as training takes it: its plate's illumination divided out, where that is asked for."""
+    fields = {site.plate: dict(zip(request.names, request.fields, strict=False))}
+    field = site_field(fields, site, request.names) if request.fields else None
+    return flatten_sites([torch.from_numpy(pixels_CHW)], None if field is None else torch.from_numpy(field)[None])[0]
 
 
 def own_limits(pixels_CHW: NDArray[np.uint16]) -> Limits:

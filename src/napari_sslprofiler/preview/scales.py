@@ -1,4 +1,4 @@
-"""The intensities that training would measure for a plate, measured in the background and kept."""
+"""The intensities and the illumination that training would measure for a plate, measured in the background and kept."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sslprofiler_core.recipes import Recipe
 
 Scale = dict[str, tuple[float, float]]
+Fields = dict[str, str]  # channel -> illumination, as `plates.flat_field` writes it
 
 
 class Scales:
@@ -21,18 +22,23 @@ class Scales:
 
     def __init__(self, arrived: Callable[[], None], failed: Callable[[str], None], parent: QObject) -> None:
         self._arrived, self._failed, self._parent = arrived, failed, parent
-        self._known: dict[tuple[object, ...], Scale] = {}
-        self._task: Task[Scale] | None = None
+        self._known: dict[tuple[object, ...], tuple[Scale, Fields]] = {}
+        self._task: Task[tuple[Scale, Fields]] | None = None
         self._measuring: tuple[object, ...] = ()
 
     def get(self, plate: Plate, recipe: Recipe, names: tuple[str, ...]) -> Scale | None:
         """The scale of these channels, or None while it is measured."""
-        key = (id(plate), recipe.plates.percentiles, recipe.plates.scale_sites, _seed(plate, recipe), names)
+        key = _key(plate, recipe, names)
         if key in self._known:
-            return self._known[key]
+            return self._known[key][0]
         if key != self._measuring:
             self._measure(key, plate, recipe, names)
         return None
+
+    def fields(self, plate: Plate, recipe: Recipe, names: tuple[str, ...]) -> Fields:
+        """The illumination of these channels; empty where it is not corrected, or not measured yet."""
+        known = self._known.get(_key(plate, recipe, names))
+        return known[1] if known is not None else {}
 
     def stop(self) -> None:
         """Stop measuring."""
@@ -45,23 +51,29 @@ class Scales:
         self.stop()
         self._measuring = key
 
-        def work(report: Report) -> Scale:
-            from sslprofiler_core.plates import measure_scale
+        def work(report: Report) -> tuple[Scale, Fields]:
+            from sslprofiler_core.plates import measure_flat_field, measure_scale
 
+            settings = recipe.plates
             found: Scale = {}
+            fields: Fields = {}
             for number, name in enumerate(names):
                 report(number, len(names))
+                if settings.flat_field != "off":
+                    fields |= measure_flat_field(
+                        [plate], sites=settings.flat_field_sites, seed=recipe.train.seed, channels=[name]
+                    )[plate.name]
                 found |= measure_scale(
                     [plate],
-                    percentiles=recipe.plates.percentiles,
-                    sites=recipe.plates.scale_sites,
+                    percentiles=settings.percentiles,
+                    sites=settings.scale_sites,
                     seed=recipe.train.seed,
                     channels=[name],
                 )[plate.name]
-            return found
+            return found, fields
 
-        def done(scale: Scale) -> None:
-            self._known[key] = scale
+        def done(measured: tuple[Scale, Fields]) -> None:
+            self._known[key] = measured
             self._task, self._measuring = None, ()
             self._arrived()
 
@@ -73,6 +85,13 @@ class Scales:
         self._task = Task(work, done, failed, label=f"Training's intensities of {plate.name}", parent=self._parent)
 
 
-def _seed(plate: Plate, recipe: Recipe) -> int:
-    """The seed chooses which sites are measured, where not all are."""
-    return recipe.train.seed if len({site.sources for site in plate.sites}) > recipe.plates.scale_sites else 0
+def _key(plate: Plate, recipe: Recipe, names: tuple[str, ...]) -> tuple[object, ...]:
+    settings = recipe.plates
+    fewest = settings.scale_sites
+    flat: tuple[object, ...] = ()
+    if settings.flat_field != "off":
+        flat = settings.flat_field, settings.flat_field_sites
+        fewest = min(fewest, settings.flat_field_sites)
+    # The seed chooses which sites are measured, where not all are.
+    seed = recipe.train.seed if len({site.sources for site in plate.sites}) > fewest else 0
+    return id(plate), settings.percentiles, settings.scale_sites, flat, seed, names

@@ -296,7 +296,6 @@ class PreviewWidget(QWidget):
         group = self.bar.group
         names = group_names(plate, group)
         exact = self._scales.get(plate, recipe, names)
-        scale = exact if exact is not None else screen.scale.get(plate.name, {})
         wish = Wish(
             screen.plates,
             plate,
@@ -306,9 +305,10 @@ class PreviewWidget(QWidget):
             self.bar.step_box.value(),
             min(self.bar.sample_box.value(), recipe.train.batch - 1),
             self.bar.size,
-            dict(scale),
+            dict(exact if exact is not None else screen.scale.get(plate.name, {})),
             self.bar.tile,
             self.bar.partner,
+            self._scales.fields(plate, recipe, names),
         )
         self._asked = True
         self._latest.ask((wish, exact is not None))

@@ -14,7 +14,16 @@ from napari_sslprofiler.preview.model import Preview, Request, Wish, settle
 from napari_sslprofiler.preview.pairing import Pairings
 from napari_sslprofiler.preview.render import Sites, render
 from sslprofiler_core.errors import UserError
-from sslprofiler_core.plates import IntensityScale, Plate, measure_scale, open_plates, select_channels, tile_plate
+from sslprofiler_core.plates import (
+    FlatFields,
+    IntensityScale,
+    Plate,
+    measure_flat_field,
+    measure_scale,
+    open_plates,
+    select_channels,
+    tile_plate,
+)
 from sslprofiler_core.recipes import Recipe, load_recipe
 from sslprofiler_core.training.loader import PairLoader
 from sslprofiler_core.training.pairs import PairOrder
@@ -22,12 +31,16 @@ from sslprofiler_core.training.views import step_views
 
 
 def _training(
-    plates: tuple[Plate, ...], recipe: Recipe, scale: IntensityScale, step: int
+    plates: tuple[Plate, ...],
+    recipe: Recipe,
+    scale: IntensityScale,
+    step: int,
+    fields: FlatFields | None = None,
 ) -> tuple[PairOrder, torch.Tensor, torch.Tensor, torch.Tensor]:
     """The views of a step as training makes them, for all its samples."""
     channels = {plate.name: select_channels(plate, "fluorescence") for plate in plates}
     order = PairOrder.over([site for plate in plates for site in plate.sites], recipe.train)
-    with PairLoader(order, plates, channels, scale, memory_bytes=0) as loader:
+    with PairLoader(order, plates, channels, scale, 0, fields) as loader:
         views = step_views(loader.batch(step, step + 1), recipe, step, torch.device("cpu"))
     wanted = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
     assert views.v1_BCHW.dtype == wanted
@@ -58,6 +71,25 @@ def test_every_sample_of_a_step_is_what_training_saw(
         np.testing.assert_array_equal(preview.v1_CSS, v1[sample].numpy())
         np.testing.assert_array_equal(preview.v2_CSS, v2[sample].numpy())
         np.testing.assert_array_equal(preview.mask.ravel(), masks[sample].numpy())
+
+
+def test_illumination_is_divided_out_as_in_training(
+    plates: tuple[Plate, ...], tiny: Recipe, scale: IntensityScale
+) -> None:
+    pieces = tuple(tile_plate(plate, 2) for plate in plates)
+    recipe = tiny.model_copy(update={"plates": tiny.plates.model_copy(update={"tile": 2})})
+    fields = measure_flat_field(plates)
+    order, v1, v2, _ = _training(pieces, recipe, scale, 3, fields)
+    _, raw, _, _ = _training(pieces, recipe, scale, 3)
+    for sample, place in enumerate(order.step(3).ravel().tolist()):
+        whole, piece = divmod(place, 4)  # four pieces a site, in the sites' order
+        wish = replace(_wish(plates, recipe, scale, whole, 3, sample), tile=piece)
+        settled = settle(replace(wish, fields=fields[wish.plate.name]), Pairings())
+        assert settled.request.first == order.sites[place]
+        preview = render(settled.request, Sites())
+        np.testing.assert_array_equal(preview.v1_CSS, v1[sample].numpy())
+        np.testing.assert_array_equal(preview.v2_CSS, v2[sample].numpy())
+    assert not torch.equal(v1, raw)
 
 
 def test_real_pieces_in_the_other_process_are_what_training_saw(cpjump1: Path, renderer: Renderer) -> None:
