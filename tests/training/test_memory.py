@@ -13,9 +13,9 @@ import torch
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.recipes import load_recipe
-from sslprofiler_core.training import RunFolder, RunStatus, RunWatcher, memory, train
+from sslprofiler_core.training import RunFolder, RunStatus, RunWatcher, memory, train, trial
 from sslprofiler_core.training import objective as objectives
-from sslprofiler_core.training.memory import advice, largest_batch, largest_by_arithmetic
+from sslprofiler_core.training.memory import advice, largest_batch, largest_by_arithmetic, needed_bytes
 
 CPU_WORDS = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
 
@@ -50,6 +50,7 @@ def test_arithmetic_asks_for_what_is_free() -> None:
     assert sizes[0] == sizes[1] == 0 < sizes[2] < 64 < sizes[3]
     text = advice(recipe, 5, sizes[2], torch.device("cuda"))
     assert f"--set train.batch={sizes[2]}." in text and "augment.size" in text and "bf16" not in text
+    assert "local" not in text
     assert "no smaller batch" in advice(recipe, 5, 0, torch.device("cuda"))
 
 
@@ -76,7 +77,7 @@ def test_at_the_first_step_it_is_a_sentence_and_the_folder_is_free_for_less(
         return real(student, teacher, views, *rest)
 
     monkeypatch.setattr(objectives, "objective", objective)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 3_000_000)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 3_000_000)  # the arithmetic that starts a run sees more
     with pytest.raises(UserError, match=r"train\.batch = 8 does not fit .*--set train\.batch=\d\.") as told:
         start(simulated, small, run)
     state = RunWatcher(run.path).poll()
@@ -135,3 +136,60 @@ def test_a_real_want_of_memory_is_that_sentence(simulated: Path, small: list[str
     assert ended.returncode == 2, ended.stderr
     assert "sslprofiler: A step with train.batch = 8 does not fit into the memory of cpu" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_what_would_help_is_said_with_how_much() -> None:
+    """Checkpointing, accumulation, fewer crops, a smaller view: each less than what is needed now."""
+    recipe = load_recipe("paper-vits14", ["augment.local_crops=8", "augment.local_size=98"])
+    needed = needed_bytes(recipe, 5)
+    text = advice(recipe, 5, 40, torch.device("cuda"))
+    for switch in ("activation_checkpointing=true", "accumulate=2"):
+        words = f"train.{switch} ("
+        assert words in text
+        assert float(text.split(words)[1].split(" GB")[0]) < needed / 1e9
+    assert "augment.local_crops, now 8" in text and "augment.size, now 518" in text
+    with_all = ["train.activation_checkpointing=true", "train.accumulate=4"]
+    less = load_recipe("paper-vits14", with_all)
+    assert needed_bytes(less, 5) < 0.4 * needed_bytes(load_recipe("paper-vits14"), 5)
+    text = advice(less, 5, 46, torch.device("cuda"))
+    assert "--set train.batch=40." in text  # parts of whole pairs
+    assert "activation_checkpointing" not in text and "accumulate" not in text
+
+
+@pytest.mark.parametrize("limit", [1, 5, 12, 30])
+def test_a_device_is_tried_before_anything_is_written(
+    limit: int, simulated: Path, small: list[str], run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that holds so many pairs, played by the CPU: real steps, two of each size while there are no moments."""
+    real = objectives.objective
+    tried: list[int] = []
+
+    def objective(student: Any, teacher: Any, views: Any, *rest: Any) -> Any:
+        tried.append(len(views.v1_BCHW))
+        if tried[-1] > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(student, teacher, views, *rest)
+
+    monkeypatch.setattr(objectives, "objective", objective)
+    monkeypatch.setattr(trial, "tries", lambda device: True)
+    words = "no smaller batch does either" if limit < 2 else rf"--set train\.batch={limit - limit % 2}\."
+    if limit < 24:
+        with pytest.raises(UserError, match=words):
+            start(simulated, small, run, "train.batch=24", "train.steps=2")
+        assert tried[0] == 24
+        assert not run.exists()
+        assert (
+            start(simulated, small, run, "train.batch=2", "train.steps=2").reason == "finished" if limit > 1 else True
+        )
+    else:
+        assert start(simulated, small, run, "train.batch=24", "train.steps=2").reason == "finished"
+        assert tried == [24] * 4  # two beforehand
+
+
+def test_a_cpu_is_asked_by_arithmetic(
+    simulated: Path, small: list[str], run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "free_bytes", lambda device: 500_000)
+    with pytest.raises(UserError, match=r"train\.batch = 8 does not fit"):
+        start(simulated, small, run)
+    assert not run.exists()

@@ -36,7 +36,8 @@ class NetworkCount:
     state_bytes
         Student, teacher, gradients and the optimizer's moments, and what the losses hold of logits at a time.
     pair_bytes
-        What a step keeps for one site pair until its gradients are there, about.
+        What a step keeps for one site pair until its gradients are there, about; of an accumulated step, in the mean
+        over its pairs, of which one part at a time is kept.
     """
 
     parameters: int
@@ -163,7 +164,7 @@ def count_network(recipe: Recipe, channels: int) -> NetworkCount:
         flop_forward=forward,
         flop_pair=teacher + 3 * student - saved,  # a backward pass is two products for each of the forward's
         state_bytes=_PARAMETER_BYTES[recipe.train.precision] * parameters + _loss_bytes(recipe, masked),
-        pair_bytes=_pair_bytes(recipe, channels, patches, masked),
+        pair_bytes=_pair_bytes(recipe, channels, patches, masked) // recipe.train.accumulate,
     )
 
 
@@ -173,7 +174,7 @@ def _crop_patches(recipe: Recipe) -> int:
 
 def _kept_share(recipe: Recipe, views: int = 1) -> float:
     """Share of the student's residual branches that are computed: stochastic depth leaves out the others."""
-    rows = recipe.train.batch * views
+    rows = recipe.train.batch // recipe.train.accumulate * views
     return recipe.model.kept_rows(rows) / rows
 
 

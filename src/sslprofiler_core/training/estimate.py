@@ -20,9 +20,7 @@ from .count import RunCount, count_run
 from .loader import reading_threads
 from .memory import advice, free_bytes, largest_by_arithmetic
 from .run_state import duration_words
-from .trial import time_steps
-
-_SITE_PX = 1080  # a site's side where no file says (CPJUMP1's)
+from .trial import SITE_PX, time_steps
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def estimate_run(
     if settled.train.threads:
         torch.set_num_threads(settled.train.threads)
     first = opened[0]
-    height, width = first.shape or (_SITE_PX, _SITE_PX)
+    height, width = first.shape or (SITE_PX, SITE_PX)
     tile = settled.plates.tile
     channels = len(count.channels)
     free = free_bytes(where)

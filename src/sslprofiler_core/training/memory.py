@@ -19,6 +19,7 @@ from sslprofiler_core.recipes import Recipe
 
 from .count import count_network
 from .loader import PairBatch
+from .pace import wait_for
 
 if TYPE_CHECKING:
     from .loop import Trainer
@@ -53,24 +54,39 @@ def memory_in_words(trainer: Trainer, batch: PairBatch) -> Iterator[None]:
     trainer.optimizer.zero_grad(set_to_none=True)
     size, device, recipe = len(batch.sites), trainer.device, trainer.recipe
     if device.type == "cuda" and ranks.count() == 1:  # of several ranks, one cannot try a step alone
-        largest = largest_batch(lambda smaller: _works(trainer, batch, smaller), size)
+        largest = largest_batch(lambda smaller: works(trainer, batch, smaller), size)
     else:
         largest = largest_by_arithmetic(recipe, len(trainer.facts.channels), free_bytes(device))
     raise OutOfMemory(advice(recipe, len(trainer.facts.channels), min(largest, size - 2), device))
 
 
 def advice(recipe: Recipe, channels: int, largest: int, device: torch.device) -> str:
-    """Say which batch fits, and which settings help."""
-    count = count_network(recipe, channels)
-    needed = (count.state_bytes + recipe.train.batch * count.pair_bytes) / 1e9
-    switches = ["a smaller view (augment.size)", "fewer prototypes (model.prototypes)"]
+    """Say which batch fits, and which settings help: those first that leave the objective as it is."""
+    needed, batch = needed_bytes(recipe, channels) / 1e9, recipe.train.batch
+    switches = []
+    if not recipe.train.activation_checkpointing:
+        less = needed_bytes(with_train(recipe, activation_checkpointing=True), channels) / 1e9
+        switches.append(f"train.activation_checkpointing=true ({less:.1f} GB at batch {batch})")
+    if recipe.train.accumulate == 1 and batch % 4 == 0:
+        less = needed_bytes(with_train(recipe, accumulate=2), channels) / 1e9
+        switches.append(f"train.accumulate=2 ({less:.1f} GB, each half balanced alone)")
     if recipe.train.precision == "float32":
-        switches.insert(0, "train.precision=bf16")
-    help_ = f"Less is needed with {', '.join(switches[:-1])} or {switches[-1]}."
+        switches.append("train.precision=bf16")
+    if recipe.augment.local_crops:
+        switches.append(f"fewer local crops (augment.local_crops, now {recipe.augment.local_crops})")
+    switches.append(f"a smaller view (augment.size, now {recipe.augment.size})")
+    help_ = f"Less is needed with {', '.join(switches[:-1])}{' or ' if len(switches) > 1 else ''}{switches[-1]}."
     what = f"A step with train.batch = {recipe.train.batch} does not fit into the memory of {device} ({needed:.1f} GB"
+    largest -= largest % (2 * recipe.train.accumulate)
     if largest < 2:
         return f"{what}, about); no smaller batch does either. {help_}"
     return f"{what}, about). The largest batch that fits is about {largest}: --set train.batch={largest}. {help_}"
+
+
+def needed_bytes(recipe: Recipe, channels: int) -> int:
+    """What a step needs on the device, about."""
+    count = count_network(recipe, channels)
+    return count.state_bytes + recipe.train.batch * count.pair_bytes
 
 
 def largest_batch(works: Callable[[int], bool], size: int) -> int:
@@ -108,11 +124,16 @@ def free_bytes(device: torch.device) -> int:
 
 def with_batch(recipe: Recipe, size: int) -> Recipe:
     """The same recipe for another batch."""
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"batch": size})})
+    return with_train(recipe, batch=size)
 
 
-def _works(trainer: Trainer, batch: PairBatch, size: int) -> bool:
-    """Try a step with the first sites of a batch."""
+def with_train(recipe: Recipe, **changes: object) -> Recipe:
+    """The same recipe but for some settings of its training."""
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})
+
+
+def works(trainer: Trainer, batch: PairBatch, size: int) -> bool:
+    """Try a step with the first sites of a batch; two where the first makes the optimizer's moments, to hold both."""
     torch.cuda.empty_cache()
     smaller = replace(
         batch,
@@ -124,8 +145,9 @@ def _works(trainer: Trainer, batch: PairBatch, size: int) -> bool:
     )
     trainer.recipe = with_batch(trainer.recipe, size)
     try:
-        trainer.train_step(smaller)
-        torch.cuda.synchronize()
+        for _ in range(1 if trainer.optimizer.state else 2):
+            trainer.train_step(smaller)
+        wait_for(trainer.device)
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise

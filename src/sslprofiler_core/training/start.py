@@ -39,6 +39,7 @@ from .pairs import PairOrder, check_split
 from .presence import Presence
 from .run_folder import EventLog, RunFacts, RunFolder
 from .signals import sigterm_interrupts
+from .trial import SITE_PX, meet_memory
 
 # Settings that a resumed run may change: what it costs, not what it computes.
 _FREE = (
@@ -137,7 +138,7 @@ def _train(
 ) -> TrainingOutcome:
     # What rank 0 sees, all work with: the same sites in the same order, whatever another machine's disk shows.
     opened, warnings, compounds, facts = ranks.from_first(
-        lambda: _begin(run, settled, plates, group, metadata, channels_file)
+        lambda: _begin(run, settled, where, plates, group, metadata, channels_file)
     )
     channels = {plate.name: select_channels(plate, group) for plate in opened}
     order = PairOrder.over([site for plate in opened for site in plate.sites], settled.train)
@@ -169,6 +170,7 @@ def _train(
 def _begin(
     run: RunFolder,
     settled: Recipe,
+    where: torch.device,
     plates: Sequence[Path | str],
     group: str,
     metadata: Path | str | None,
@@ -189,6 +191,9 @@ def _begin(
     if run.exists():
         facts = run.facts()
         return opened, warnings + _compare_plates(facts, opened, channels), compounds, facts
+    if ranks.count() == 1:  # of several, one cannot try a step alone
+        first = opened[0]
+        meet_memory(settled, len(channels[first.name]), first.shape or (SITE_PX, SITE_PX), where)
     run.claim()
     facts = replace(
         _facts(settled, opened, channels, group, order, metadata),

@@ -15,9 +15,20 @@ from sslprofiler_core.recipes import Recipe
 
 from .loader import PairBatch
 from .loop import Trainer
-from .memory import with_batch
+from .memory import (
+    OutOfMemory,
+    advice,
+    free_bytes,
+    largest_batch,
+    largest_by_arithmetic,
+    needed_bytes,
+    with_batch,
+    with_train,
+    works,
+)
 from .run_folder import RunFacts, RunFolder
 
+SITE_PX = 1080  # a site's side where no file says (CPJUMP1's)
 _ENOUGH_S = 3.0  # of timed steps
 _SMALLEST = 2
 
@@ -110,6 +121,40 @@ def trial_step(trainer: Trainer, shape: tuple[int, int], size: int) -> None:
     trainer.recipe = with_batch(trainer.recipe, size)  # masks are allotted over it
     terms, _ = trainer.train_step(random_batch(len(trainer.facts.channels), shape, size))
     terms.tolist()
+
+
+def meet_memory(recipe: Recipe, channels: int, shape: tuple[int, int], device: torch.device) -> None:
+    """See whether a step fits into the device's memory, before anything is read.
+
+    On a GPU by doing two steps on random pixels, the second of which has the optimizer's moments beside it; on a CPU,
+    where a process that takes too much is ended without a word, by arithmetic, which is right to about a fifth.
+
+    Raises
+    ------
+    OutOfMemory
+        With the largest batch that does, and what else would help.
+    """
+    if not tries(device):
+        free = free_bytes(device)
+        if needed_bytes(recipe, channels) > 1.2 * free:
+            raise OutOfMemory(advice(recipe, channels, largest_by_arithmetic(recipe, channels, free), device))
+        return
+    largest = _largest_tried(with_train(recipe, compile="off"), channels, shape, device)
+    torch.cuda.empty_cache()
+    if largest < recipe.train.batch:
+        raise OutOfMemory(advice(recipe, channels, largest, device))
+
+
+def _largest_tried(recipe: Recipe, channels: int, shape: tuple[int, int], device: torch.device) -> int:
+    """The largest batch that was seen to fit: the recipe's, or about the largest below it, or 0."""
+    trainer, size = make_trial(recipe, channels, device), recipe.train.batch
+    batch = random_batch(channels, shape, size)
+    return size if works(trainer, batch, size) else largest_batch(lambda less: works(trainer, batch, less), size)
+
+
+def tries(device: torch.device) -> bool:
+    """Whether a device says that memory is out, so that a step may be tried."""
+    return device.type == "cuda"
 
 
 def random_batch(channels: int, shape: tuple[int, int], size: int) -> PairBatch:
