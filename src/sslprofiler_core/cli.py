@@ -19,7 +19,7 @@ from sslprofiler_core import __version__, ranks
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.evaluation import command as evaluate_command
 from sslprofiler_core.plates import download_command
-from sslprofiler_core.profiling.commands import profile_options, run_profile
+from sslprofiler_core.profiling.commands import embed_options, profile_options, run_embed, run_profile
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -131,8 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "embed", "turn every site into a vector", _embed)
     _plates(one)
-    one.add_argument("--run", type=Path, action="append", required=True, metavar="RUN", help="run folder; one a group")
-    one.add_argument("--out", type=Path, required=True, metavar="SITES", help="table to write, such as sites.parquet")
+    embed_options(one)
     _device(one)
 
     one = _command(commands, "profile", "turn sites into well profiles", _profile)
@@ -273,19 +272,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
 
 
 def _embed(arguments: argparse.Namespace) -> int:
-    from sslprofiler_core.profiling import embed_plates, load_models
-
-    out = embed_plates(
-        arguments.plates,
-        load_models(arguments.run),
-        arguments.out,
-        metadata=arguments.metadata,
-        run_metadata=_metadata_of(arguments.run),
-        device=arguments.device,
-        channels_file=arguments.channels_file,
-    )
-    print(f"Wrote {out}.")
-    return 0
+    return run_embed(arguments, _metadata_of(arguments.run))
 
 
 def _metadata_of(runs: Sequence[Path]) -> Path | None:

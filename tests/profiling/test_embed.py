@@ -14,7 +14,7 @@ from sslprofiler_core.augment import whole_sites
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.model import LoadedModel, build_network, load_model, save_model
 from sslprofiler_core.plates import load_metadata, measure_scale, open_plates, read_site
-from sslprofiler_core.profiling import embed, embed_plates, load_models, read_info, read_sites, sites_parts
+from sslprofiler_core.profiling import embed, embed_plates, embed_sites, load_models, read_info, read_sites, sites_parts
 from sslprofiler_core.recipes import load_recipe
 
 Embed = Callable[..., Path]
@@ -119,7 +119,7 @@ def test_killed_and_started_again_it_ends_with_the_same_table(
     table: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed in the middle of the second plate: nothing after that moment runs."""
-    real = embed.forward_sites
+    real = embed_sites.forward_tokens
     calls = []
 
     class Killed(BaseException):
@@ -132,7 +132,7 @@ def test_killed_and_started_again_it_ends_with_the_same_table(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(embed, "forward_sites", killed)
+        patch.setattr(embed_sites, "forward_tokens", killed)
         with pytest.raises(Killed):
             table()
     assert len(sites_parts(tmp_path / "sites.parquet")) == 1

@@ -6,8 +6,75 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sslprofiler_core import ranks
+from sslprofiler_core.errors import UserError
+
 if TYPE_CHECKING:
     from .profile import Controls
+
+
+def embed_options(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sslprofiler embed`` beside plates and device."""
+    parser.add_argument(
+        "--run",
+        "--runs",  # torchrun takes --run for one of its own options, wherever it stands
+        dest="run",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="run folder; one a channel group (under torchrun write --runs)",
+    )
+    parser.add_argument(
+        "--model", metavar="timm:NAME", help="in place of a run: a network of timm's as it comes, channel by channel"
+    )
+    parser.add_argument(
+        "--channels", default="all", metavar="GROUP", help="with --model: the channels to embed (default %(default)s)"
+    )
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="with --model: its weights (default: timm's own)")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="SITES", help="table to write, such as sites.parquet"
+    )
+    parser.add_argument(
+        "--patches",
+        action="store_true",
+        help="keep every patch token too: float16, SITES.patches.zarr beside the table",
+    )
+
+
+def run_embed(arguments: argparse.Namespace, run_metadata: Path | None) -> int:
+    """``sslprofiler embed``; ``run_metadata`` is that of the training runs."""
+    if bool(arguments.run) == bool(arguments.model):
+        raise UserError("Name either --run RUN, one a channel group, or --model timm:NAME.")
+    from .embed import embed_plates, load_models
+
+    if arguments.model:
+        from .off_the_shelf import off_the_shelf_model
+
+        models = [
+            off_the_shelf_model(
+                arguments.model,
+                arguments.plates,
+                group=arguments.channels,
+                weights=arguments.weights,
+                channels_file=arguments.channels_file,
+            )
+        ]
+    else:
+        models = load_models(arguments.run)
+    out = embed_plates(
+        arguments.plates,
+        models,
+        arguments.out,
+        metadata=arguments.metadata,
+        run_metadata=run_metadata,
+        device=arguments.device,
+        channels_file=arguments.channels_file,
+        patches=arguments.patches,
+    )
+    if ranks.index() == 0:
+        print(f"Wrote {out}.")
+    return 0
 
 
 def profile_options(parser: argparse.ArgumentParser) -> None:

@@ -8,41 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
+import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from sslprofiler_core import __version__
-from sslprofiler_core.augment import flatten_sites, whole_sites
+from sslprofiler_core import __version__, ranks
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.model.files import LoadedModel, load_model, pick_device
-from sslprofiler_core.plates import (
-    Plate,
-    Site,
-    load_metadata,
-    measure_scale,
-    open_plates,
-    read_site,
-    tile_plate,
-)
-from sslprofiler_core.plates.flat_field import FlatFields, site_field
+from sslprofiler_core.plates import Plate, load_metadata, open_plates, tile_plate
 from sslprofiler_core.plates.remote_cache import location
 from sslprofiler_core.progress import progress_bar
-from sslprofiler_core.training.loader import site_name
-from sslprofiler_core.training.start import describe_gaps, flat_fields
+from sslprofiler_core.training.start import describe_gaps
 
+from .embed_sites import channel_indices, column_prefix, embed_plate, forward_sites, warn
+from .patch_store import PatchWriter, patches_path
 from .tables import part_path, read_info, read_sites_part, write_sites_part
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from tqdm import tqdm
+
+__all__ = ["embed_plate", "embed_plates", "forward_sites", "load_models"]
 
 _SITE = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
 
@@ -56,8 +45,11 @@ def embed_plates(
     run_metadata: Path | str | None = None,
     device: str | None = None,
     channels_file: Path | None = None,
+    patches: bool = False,
 ) -> Path:
     """Embed every site of some plates (paper 3.3).
+
+    Started by ``torchrun``, each process embeds every n-th plate, on its own GPU where there are several.
 
     Parameters
     ----------
@@ -76,6 +68,8 @@ def embed_plates(
         Such as ``"cuda"``; None takes the best there is.
     channels_file
         Names and groups of the channels, where the files do not say.
+    patches
+        Keep every patch token too: float16, in ``<out>.patches.zarr`` beside the table (see `patch_store`).
 
     Returns
     -------
@@ -88,7 +82,8 @@ def embed_plates(
         cannot be written.
     """
     out = Path(out)
-    where = pick_device(device)
+    rank, count = _share()
+    where = pick_device(ranks.device_name(device))
     groups = [column_prefix(model.group) for model in models]
     if len(set(groups)) < len(groups):
         raise UserError(f"Two runs are of the same channel group ({', '.join(groups)}). Give one run a group.")
@@ -101,7 +96,9 @@ def embed_plates(
     for plate in opened:
         for model in models:
             channel_indices(plate, model)
-        _warn(describe_gaps(plate))
+    own = opened[rank::count]
+    for plate in own:
+        warn(describe_gaps(plate))
     frame = _load_metadata(opened, metadata, run_metadata)
     identity = _identity(models)
     _check_table(out, identity)
@@ -109,152 +106,35 @@ def embed_plates(
     for model in models:
         model.backbone.to(where)
     info = _info(models, opened, identity)
-    rows = {plate.name: _site_metadata(plate, frame) for plate in opened}
-    todo = [plate for plate in opened if not _is_embedded(out, plate, rows[plate.name], frame is not None, info)]
-    total = sum(len(plate.sites) for plate in opened)
+    rows = {plate.name: _site_metadata(plate, frame) for plate in own}
+    todo = [
+        plate
+        for plate in own
+        if not _is_embedded(out, plate, rows[plate.name], frame is not None, info)
+        or (patches and not patches_path(out, plate.name).is_dir())
+    ]
+    total = sum(len(plate.sites) for plate in own)
     done = total - sum(len(plate.sites) for plate in todo)
-    with progress_bar(total, "Embedding", "site", done) as bar:
+    batch = min(model.recipe.embed.batch for model in models)
+    label = "Embedding" if count == 1 else f"Embedding, process {rank + 1} of {count}"
+    with progress_bar(total, label, "site", done) as bar:
         for plate in todo:
-            features, whole = embed_plate(plate, models, where, bar)
+            writer = PatchWriter(out, plate.name, plate.sites, batch, info) if patches else None
+            features, whole = embed_plate(plate, models, where, bar, writer)
+            if writer is not None:
+                writer.finish()
             write_sites_part(out, plate.name, rows[plate.name].loc[whole], features, info)
     return out
 
 
-def embed_plate(
-    plate: Plate, models: Sequence[LoadedModel], device: torch.device, bar: tqdm[object] | None = None
-) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
-    """Embed the sites of one plate, in the order of ``plate.sites``.
-
-    Returns
-    -------
-    Column name -> (S, D), and which of the plate's sites these S are: a site that cannot be decoded is left out with a
-    warning.
-    """
-    indices = [channel_indices(plate, model) for model in models]
-    read = sorted({index for group in indices for index in group})
-    scale = _plate_scale(plate, models)
-    flats = [_flat_field(plate, model) for model in models]
-    gathered: dict[str, list[NDArray[np.float32]]] = {}
-    whole = np.ones(len(plate.sites), np.bool_)
-    batch = min(model.recipe.embed.batch for model in models)
-    start = 0
-    for found in _batches(plate.sites, read, batch):
-        names, arrays, embedded = [], [], []
-        for number, array in enumerate(found, start):
-            name = site_name(plate.sites[number])
-            if isinstance(array, UserError):
-                whole[number] = False
-                _warn(f"{name} left out: {array}", bar)
-            else:
-                names.append(name)
-                arrays.append(array)
-                embedded.append(plate.sites[number])
-        start += len(found)
-        for model, group, flat in zip(models, indices, flats, strict=True) if arrays else ():
-            rows = [read.index(index) for index in group]
-            raw = [torch.from_numpy(array[rows]).to(device, non_blocking=True) for array in arrays]
-            sites = flatten_sites(raw, _site_fields(flat, embedded, model.channels))
-            scales = torch.tensor([scale[plate.channels[index].name] for index in group], dtype=torch.float32)
-            cls_SD, patch_SD = forward_sites(model, sites, scales.expand(len(sites), -1, -1), names)
-            prefix = column_prefix(model.group)
-            gathered.setdefault(f"{prefix}_cls", []).append(cls_SD)
-            gathered.setdefault(f"{prefix}_patch", []).append(patch_SD)
-        if bar is not None:
-            bar.update(len(found))
-    if not gathered:
-        raise UserError(f"No site of plate {plate.name} can be read. Run `sslprofiler inspect --pixels {plate.root}`.")
-    return {name: np.concatenate(parts) for name, parts in gathered.items()}, whole
-
-
-@torch.inference_mode()
-def forward_sites(
-    model: LoadedModel, sites: Sequence[torch.Tensor], scales_BC2: torch.Tensor, names: Sequence[str] | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Embed raw sites (C, H, W) at the two granularities (paper 3.3.1): CLS and mean of the patch tokens, (B, D)."""
-    images = whole_sites(sites, scales_BC2, model.recipe.embed_size, model.recipe.augment, names)
-    bf16 = model.recipe.train.precision == "bf16" and images.device.type == "cuda"
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-        cls_BD, patches_BND = model.backbone(images)
-    return cls_BD.float().cpu().numpy(), patches_BND.float().mean(1).cpu().numpy()
+def _share() -> tuple[int, int]:
+    """Which process this is, and of how many: they need not speak to each other."""
+    return ranks.index(), int(os.environ.get("WORLD_SIZE", "1")) if ranks.several() else 1
 
 
 def load_models(runs: Sequence[Path | str]) -> list[LoadedModel]:
     """The models of run folders, in the order given."""
     return [load_model(run) for run in runs]
-
-
-def column_prefix(group: str) -> str:
-    """A channel group as the start of a column name: ``"DNA,Mito"`` becomes ``"DNA-Mito"``."""
-    return group.replace(" ", "").replace(",", "-")
-
-
-def channel_indices(plate: Plate, model: LoadedModel) -> tuple[int, ...]:
-    """Where a plate has the channels that a model was trained on, in the model's order.
-
-    Raises
-    ------
-    UserError
-        When the plate lacks one: both lists are shown.
-    """
-    names = [channel.name for channel in plate.channels]
-    missing = [name for name in model.channels if name not in names]
-    if missing:
-        raise UserError(
-            f"Plate {plate.name} has no channel {', '.join(missing)}. The run ({model.group}) wants: "
-            f"{', '.join(model.channels)}; the plate has: {', '.join(names)}. Rename with --channels-file."
-        )
-    return tuple(names.index(name) for name in model.channels)
-
-
-def _plate_scale(plate: Plate, models: Sequence[LoadedModel]) -> Mapping[str, tuple[float, float]]:
-    """The run's own scale for a plate that it was trained on; otherwise the plate's percentiles, measured now."""
-    found: dict[str, tuple[float, float]] = {}
-    for model in models:
-        known = model.scale.get(plate.name)
-        if known is None:
-            settings = model.recipe.plates
-            known = measure_scale(
-                [plate],
-                percentiles=settings.percentiles,
-                sites=settings.scale_sites,
-                seed=model.recipe.train.seed,
-                channels=model.channels,
-            )[plate.name]
-        found.update({name: known[name] for name in model.channels})
-    return found
-
-
-def _flat_field(plate: Plate, model: LoadedModel) -> FlatFields:
-    """The run's own illumination of a plate that it was trained on; otherwise measured now, where the run corrects."""
-    if plate.name in model.flat_field:
-        return model.flat_field
-    return flat_fields(model.recipe, [plate], model.channels)
-
-
-def _site_fields(flat: FlatFields, sites: Sequence[Site], channels: Sequence[str]) -> torch.Tensor | None:
-    if not flat:
-        return None
-    fields = [site_field(flat, site, channels) for site in sites]
-    return torch.from_numpy(np.stack([field for field in fields if field is not None]))
-
-
-def _batches(
-    sites: Sequence[Site], channels: Sequence[int], size: int
-) -> Iterator[list[NDArray[np.uint16] | UserError]]:
-    """Decode sites in threads, one batch ahead and no more; a site that cannot be read is its error."""
-
-    def read(site: Site) -> NDArray[np.uint16] | UserError:
-        try:
-            return read_site(site, channels)
-        except UserError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        coming = [pool.submit(read, site) for site in sites[:size]]
-        for start in range(0, len(sites), size):
-            current = coming
-            coming = [pool.submit(read, site) for site in sites[start + size : start + 2 * size]]
-            yield [future.result() for future in current]
 
 
 def _load_metadata(
@@ -268,18 +148,11 @@ def _load_metadata(
     except UserError as error:
         if metadata is not None:
             raise
-        _warn(f"The run's metadata is not used: {error}")
+        warn(f"The run's metadata is not used: {error}")
         return None
     for text in frame.attrs["warnings"]:
-        _warn(text)
+        warn(text)
     return frame
-
-
-def _warn(text: str | None, bar: tqdm[object] | None = None) -> None:
-    if text and bar is not None:
-        bar.write(f"Warning: {text}", file=sys.stderr)
-    elif text:
-        print(f"Warning: {text}", file=sys.stderr)
 
 
 def _site_metadata(plate: Plate, frame: DataFrame | None) -> DataFrame:
