@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-# A column of numbers with at most so many different ones is a list of categories: doses, replicates.
+# A column of numbers with at most so many different ones can be a list of categories; whole numbers are at first:
+# replicates, clusters.
 FEW = 12
+
+Kind = Literal["categorical", "numeric"]
 
 # Computed columns as people read them.
 TITLES = {
@@ -37,7 +40,7 @@ class Column:
     name
         As in the table.
     kind
-        How it is coloured and filtered.
+        How it is coloured and filtered. Few numbers have names and values, and can be either.
     codes
         (N,) int32 into ``names``, -1 for rows without a value.
     names
@@ -47,7 +50,7 @@ class Column:
     """
 
     name: str
-    kind: Literal["categorical", "numeric"]
+    kind: Kind
     codes: NDArray[np.int32]
     names: tuple[str, ...]
     values: NDArray[np.float32] | None = None
@@ -64,6 +67,11 @@ class Column:
             return int(np.isnan(self.values).sum())
         return int((self.codes < 0).sum())
 
+    @property
+    def either(self) -> bool:
+        """Whether it can be categories and numbers."""
+        return self.values is not None and len(self.names) > 0
+
     def matching(self, text: str) -> NDArray[np.bool_]:
         """Rows whose value contains some text, whatever its case."""
         wanted = text.casefold()
@@ -79,8 +87,8 @@ def title_of(name: str) -> str:
 def read_column(name: str, series: Any) -> Column:
     """Make a column of a pandas Series or an array ready.
 
-    Text, truth values and numbers with at most 12 different values are categories; other numbers are numbers, with no
-    categories.
+    Text, truth values and at most 12 different whole numbers are categories; other numbers are numbers, and with more
+    than 12 different ones they cannot be categories.
     """
     import pandas as pd
 
@@ -94,7 +102,8 @@ def read_column(name: str, series: Any) -> Column:
             return Column(name, "numeric", np.full(len(values), -1, np.int32), (), values)
         codes = np.searchsorted(known, values).astype(np.int32)
         codes[np.isnan(values)] = -1
-        return Column(name, "categorical", codes, tuple(f"{value:g}" for value in known), values)
+        kind: Kind = "categorical" if (known == np.rint(known)).all() else "numeric"
+        return Column(name, kind, codes, tuple(f"{value:g}" for value in known), values)
     codes, found = pd.factorize(series)
     words = [str(value) for value in found]
     order = sorted(range(len(words)), key=lambda i: natural_key(words[i]))
@@ -114,6 +123,7 @@ class ColumnStore:
     def __init__(self, metadata: pd.DataFrame | None) -> None:
         self._own = metadata
         self._ready: dict[str, Column] = {}
+        self.kinds: dict[str, Kind] = {}  # as somebody has chosen, of columns that can be either
         self.computed: dict[str, NDArray[Any]] = {}
 
     @property
@@ -134,7 +144,10 @@ class ColumnStore:
         """A column made ready; KeyError for a name that is not there."""
         if name not in self._ready:
             self._ready[name] = read_column(name, self.values(name))
-        return self._ready[name]
+        column, kind = self._ready[name], self.kinds.get(name)
+        if kind is not None and kind != column.kind and column.either:
+            column = self._ready[name] = replace(column, kind=kind)
+        return column
 
     def tells(self, name: str) -> bool:
         """Whether a column tells rows apart; True as well for one that is not made ready yet."""

@@ -159,7 +159,7 @@ class TakeAway(QToolButton):
         self._undo_action = menu.addAction("Undo the last annotation", self.keeper.undo)
         menu.addSeparator()
         self._code_action = menu.addAction("Copy as pandas code", self.copy_code)
-        menu.aboutToShow.connect(self._refresh)
+        menu.aboutToShow.connect(self.refresh)
 
     @property
     def busy(self) -> bool:
@@ -171,7 +171,8 @@ class TakeAway(QToolButton):
         selected = self._state.selected_rows()
         return selected if selected.size else np.flatnonzero(self._state.filter)
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Say in the menu how many rows are meant."""
         there = self._state.table is not None
         count, table = len(self.rows()), self._state.table
         what = "selected" if self._state.selected_rows().size else "shown"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,18 @@ from numpy.typing import NDArray
 from .columns import Column, title_of
 
 Mask = NDArray[np.bool_]
+
+
+def as_mask(rows: Iterable[int] | NDArray[Any], count: int) -> Mask:
+    """Rows by number, or a mask, as a mask of so many rows; ValueError for a mask of another length."""
+    array = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows))
+    if array.dtype == bool:
+        if array.shape != (count,):
+            raise ValueError(f"a mask of shape {array.shape} for {count} rows")
+        return array
+    mask = np.zeros(count, bool)
+    mask[array.astype(np.int64)] = True
+    return mask
 
 
 @dataclass

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .images import Images
 
 _WARM_AFTER = 1000  # milliseconds
-_FOLLOWED = 200_000  # of more rows an index by name takes seconds
+FOLLOWED = 200_000  # of more rows an index by name takes seconds
 
 _Found = tuple["Images", int, "tuple[Plate, tuple[Site, ...]] | None"]
 
@@ -160,7 +160,7 @@ class ImageLink(QObject):
     def _follow(self, site: Site | None) -> None:
         """Another widget shows a site: its row becomes the current one."""
         images, state = self._state.images, self._state
-        if site is None or images is None or len(state) > _FOLLOWED:
+        if site is None or images is None or len(state) > FOLLOWED:
             return
         row = images.row_of(site, state.current)
         if row is not None:

@@ -130,10 +130,14 @@ class Images:
 
     def row_of(self, site: Site, prefer: int | None = None) -> int | None:
         """The first row about a site, or about its well; ``prefer`` where that row is. None for none."""
+        return self.row_at(site.plate, site.well, site.site, prefer)
+
+    def row_at(self, plate: str, well: str, site: object, prefer: int | None = None) -> int | None:
+        """As `row_of`, of a site by its names."""
         if not self._rows:
             self._index_rows()
-        number = str(site.site) if self._table.roles.site is not None else ""
-        found = self._rows.get((site.plate, site.well, number), [])
+        number = str(site) if self._table.roles.site is not None else ""
+        found = self._rows.get((plate, well, number), [])
         return prefer if prefer in found else next(iter(found), None)
 
     def _index_rows(self) -> None:

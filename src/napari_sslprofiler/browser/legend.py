@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QStyledItemDelegate,
     QStyleOptionViewItem,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -83,6 +84,10 @@ class Legend(QWidget):
         self.lines.setAccessibleName("Legend")
         self.lines.setStyleSheet("QListWidget { background: transparent; border: none; }")
         self.bar = ColourBar()
+        self.switch = QToolButton()
+        self.switch.setAutoRaise(True)
+        self.switch.setToolTip("These are few numbers: show them as categories, or as numbers on a scale")
+        self.switch.clicked.connect(self._turn)
         self.filtered = QLabel()
         self.filtered.setWordWrap(True)
         self.show_all = QPushButton("Show all")
@@ -90,6 +95,7 @@ class Legend(QWidget):
         layout.setContentsMargins(8, 6, 4, 6)
         layout.setSpacing(4)
         layout.addWidget(self.title)
+        layout.addWidget(self.switch, 0, Qt.AlignmentFlag.AlignLeft)
         layout.addWidget(self.bar)
         layout.addWidget(self.lines, 1)
         layout.addWidget(self.filtered)
@@ -116,6 +122,8 @@ class Legend(QWidget):
         self.title.setText(f"<b>{title}</b>")
         self.title.setVisible(bool(title))
         numeric = colouring.kind == "numeric"
+        self.switch.setVisible(bool(colouring.column) and self._state.column(colouring.column).either)
+        self.switch.setText("show as categories" if numeric else "show as numbers")
         self.bar.setVisible(numeric)
         if numeric:
             values = self._state.column(colouring.column).values
@@ -150,6 +158,10 @@ class Legend(QWidget):
         self.filtered.setText("\n".join(words))
         self.filtered.setVisible(bool(words))
         self.show_all.setVisible(bool(words))
+
+    def _turn(self) -> None:
+        colouring = self._state.colouring
+        self._state.read_as(colouring.column, "categorical" if colouring.kind == "numeric" else "numeric")
 
     def _limit(self, limits: tuple[float, float] | None) -> None:
         self._state.set_range(self._state.colouring.column, limits)

@@ -76,6 +76,7 @@ def save_state(state: BrowserState, path: Path, layout: dict[str, Any] | None = 
         "table": _relative(state.table.path, folder),
         "rows": len(state),
         "colour": {"kind": colouring.kind, "column": colouring.column},
+        "kinds": dict(state.columns.kinds),
         "hidden": {name: sorted(names, key=lambda n: (n is None, n)) for name, names in state.hidden.items()},
         "ranges": {name: list(limits) for name, limits in state.ranges.items()},
         "search": {"text": state.search, "hides": state.search_hides},
@@ -148,6 +149,9 @@ def apply_state(state: BrowserState, saved: SavedState, table: TableView) -> lis
         same = content.get("rows") == len(state)
         if not same:
             notes.append(f"{table.path.name} has changed since: its rows are others, so no selection is put back.")
+        for name, column_kind in content.get("kinds", {}).items():
+            if column_kind in ("categorical", "numeric"):
+                state.columns.kinds[str(name)] = column_kind
         text = content.get("search", {})
         state.set_search(str(text.get("text", "")), bool(text.get("hides", False)))
         columns = set(state.column_names)

@@ -17,9 +17,9 @@ from sslprofiler_core.exploring.tables import TableView, open_table
 
 from . import saved
 from .colouring import Colouring, LegendEntry, colour_column, colour_matches, colour_plain, first_column
-from .columns import Column, ColumnStore
+from .columns import Column, ColumnStore, Kind
 from .events import BrowserEvents, MarkedRow
-from .filters import Filters, Mask
+from .filters import Filters, Mask, as_mask
 from .images import Images
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class BrowserState:
 
     def select(self, rows: Iterable[int] | NDArray[Any], how: How = "replace") -> None:
         """Select rows (numbers, or a mask): instead of, besides, or without those selected, or the other way round."""
-        chosen = self._mask(rows)
+        chosen = as_mask(rows, len(self))
         if how == "add":
             chosen = self._selection | chosen
         elif how == "remove":
@@ -227,16 +227,6 @@ class BrowserState:
     def selected_rows(self) -> NDArray[np.int64]:
         """Rows that are selected and shown, ascending."""
         return np.flatnonzero(self._selection & self._filter)
-
-    def _mask(self, rows: Iterable[int] | NDArray[Any]) -> Mask:
-        array = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows))
-        if array.dtype == bool:
-            if array.shape != (len(self),):
-                raise ValueError(f"a mask of shape {array.shape} for {len(self)} rows")
-            return array
-        mask = np.zeros(len(self), bool)
-        mask[array.astype(np.int64)] = True
-        return mask
 
     # --- Filter ----------------------------------------------------------------------------------------------------
 
@@ -297,7 +287,7 @@ class BrowserState:
 
     def isolate(self, rows: Iterable[int] | NDArray[Any] | None) -> None:
         """Show these rows alone; None ends it."""
-        self._filters.isolated = None if rows is None else self._mask(rows).copy()
+        self._filters.isolated = None if rows is None else as_mask(rows, len(self)).copy()
         self._refilter()
 
     def show_all(self) -> None:
@@ -356,6 +346,16 @@ class BrowserState:
             self._recolour(column)
         else:
             self._tell_colouring(colour_plain(len(self)))
+
+    def read_as(self, column: str, kind: Kind) -> None:
+        """Take a column of few numbers as categories or as numbers; another column stays what it is."""
+        if self.column(column).either:
+            self._columns.kinds[column] = kind
+            if self._filters.forget(column):  # lines of the legend and ranges are of the other kind
+                self._refilter()
+            self.events.columns.emit(self.column_names)
+            if self._colouring.column == column:
+                self._recolour(column)
 
     def colour_by_search(self) -> None:
         """Colour what the search finds."""

@@ -27,8 +27,10 @@ from napari_sslprofiler.lifetime import hear, later
 from napari_sslprofiler.state import session_of
 
 from .banner import Banner
+from .export_menu import TakeAway
 from .image_link import ImageLink
 from .jobs import COMPUTED, MAP_AT_ONCE, Jobs, Opened
+from .layer_link import LayerLink
 from .legend import Legend
 from .map_tools import MapTools
 from .map_view import MapView
@@ -67,6 +69,7 @@ class BrowserWidget(QWidget):
         self.state = BrowserState()
         self.jobs = Jobs(self.state, self)
         self.images = ImageLink(self.state, napari_viewer, self)
+        self.layers = LayerLink(self.state, napari_viewer, self)
         self.top = TopBar(self.state)
         self.banner = Banner()
         self.map = MapView(self.state)
@@ -75,6 +78,8 @@ class BrowserWidget(QWidget):
         self.panels = QTabWidget()
         self.panels.setDocumentMode(True)
         self.status = style.ElidedLabel()
+        self.take_away = TakeAway(self.state, self)  # its menu's entries stand in the menu of the selection
+        self.take_away.hide()
         self.progress = QProgressBar()
         self.progress.setMaximumHeight(14)
         self.cancel = QPushButton("Cancel")
@@ -125,6 +130,10 @@ class BrowserWidget(QWidget):
         menu.addAction("Sites table (a folder) …", self.ask_folder)
         menu.addSeparator()
         menu.addAction("Where are the images? …", self.ask_images)
+        menu = self.top.select_button.menu()
+        menu.addSeparator()
+        menu.addActions(self.take_away.menu().actions())
+        menu.aboutToShow.connect(self.take_away.refresh)
         menu = self.top.map_button.menu()
         self._plain = menu.addAction("Profiles as they are", lambda: self.jobs.make_map(centred=False))
         self._centred = menu.addAction("Each plate centred first", lambda: self.jobs.make_map(centred=True))
@@ -143,6 +152,7 @@ class BrowserWidget(QWidget):
         self.jobs.problem.connect(self._say_problem)
         self.jobs.map_progress.connect(self._show_progress)
         self.jobs.computing.connect(self._say_computing)
+        self.take_away.said.connect(self.status.set_words)
         self.images.unknown.connect(self._ask_where)
         self.images.problem.connect(self.banner.say)
         self.images.status.connect(self.status.set_words)

@@ -44,7 +44,7 @@ def test_the_selection_is_exported(menu: TakeAway, state: BrowserState, tmp_path
     state.isolate([0])
     menu.export(tmp_path / "none" / "x.csv")
     qtbot.waitUntil(lambda: "Cannot write" in said[-1])
-    menu._refresh()
+    menu.refresh()
     assert menu._export_action.text() == "Export 1 shown well …"
 
 

@@ -153,10 +153,37 @@ def test_numbers_get_a_ramp_and_few_numbers_are_categories() -> None:
     assert many.kind == "numeric" and colouring.kind == "numeric"
     assert colouring.codes[0] == 0 and colouring.codes[99] == 255 and colouring.codes[100] == 256
     assert (np.diff(colouring.codes[:100].astype(int)) >= 0).all()
-    few = read_column("x", [0.1, 10.0, 3.0, 10.0, np.nan])
-    assert few.kind == "categorical" and few.names == ("0.1", "3", "10") and few.codes[-1] == -1
+    few = read_column("x", [1.0, 10.0, 3.0, 10.0, np.nan])
+    assert few.kind == "categorical" and few.names == ("1", "3", "10") and few.codes[-1] == -1
+    doses = read_column("x", [0.1, 10.0, 3.0, 10.0, np.nan])
+    assert doses.kind == "numeric" and doses.either and doses.names == ("0.1", "3", "10") and doses.missing == 1
+    assert not many.either and not read_column("x", ["a", "b"]).either
     constant = read_column("x", np.r_[np.full(20, 5.0), np.arange(20) * 1e-9])
     assert colour_column(constant).high > colour_column(constant).low
+
+
+def test_few_numbers_are_read_either_way_and_stay_so_in_a_saved_state(state: BrowserState, tmp_path: Path) -> None:
+    state.add_column("Replicate", np.arange(24) % 3)
+    state.colour_by("Replicate")
+    assert state.colouring.kind == "categorical"
+    state.set_hidden("Replicate", ["1"])
+    state.read_as("Replicate", "numeric")
+    assert state.colouring.kind == "numeric" and state.filter.all()  # what was hidden has no line any more
+    state.set_range("Replicate", (1.0, 2.0))
+    assert int(state.filter.sum()) == 16
+    state.read_as("Replicate", "categorical")
+    assert [entry.text for entry in state.colouring.entries] == ["0", "1", "2"] and state.filter.all()
+    state.read_as("Metadata_Compound", "numeric")
+    assert state.column("Metadata_Compound").kind == "categorical"
+    frame = pd.DataFrame(
+        {"Metadata_Plate": ["P"] * 6, "Metadata_Well": ["A01"] * 6, "Metadata_Replicate": [1, 2, 3] * 2}
+    )
+    state.table = open_table(write_wells(tmp_path / "wells.parquet", frame, np.ones((6, 2)), {}))
+    state.read_as("Metadata_Replicate", "numeric")
+    state.colour_by("Metadata_Replicate")
+    again = BrowserState()
+    again.restore(state.save(tmp_path / "s"))
+    assert again.colouring.kind == "numeric"
 
 
 def test_names_sort_as_people_count() -> None:
