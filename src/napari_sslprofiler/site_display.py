@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sslprofiler_core.plates import Plate, Site
 
 PENDING = "sslprofiler-pending"  # marks a layer that stands in for a site that is on its way
+_CAPTION_POINTS = 8
 _GAP = 1.03  # a site beside another begins this many widths further
 
 
@@ -190,11 +191,18 @@ class SiteDisplay:
     def _add(self, key: tuple[int, str], pixels_HW: NDArray[np.uint16], settings: dict[str, Any]) -> None:
         slot, name = key
         title = name if slot == 0 else f"{name} ({slot + 1})"
+        if slot and settings["visible"] and not any(key[0] == slot and self._is_there(key) for key in self._layers):
+            # Colours add up on black: napari sees to that below its first layer, which lies elsewhere.
+            settings = {**settings, "blending": "opaque"}
         made = self._viewer.add_image(
             pixels_HW, **{**settings, "name": title, "translate": _shift(slot, pixels_HW, settings)}
         )
         if slot and self._is_there((0, name)):
             made.visible = self._layers[(0, name)].visible
+        layers = self._viewer.layers
+        ours = [layers.index(layer) for layer in self._layers.values() if layer in layers]
+        if ours and max(ours) + 2 < len(layers):
+            layers.move(len(layers) - 1, max(ours) + 1)  # below what lies on the sites already
         self._layers[key] = made
 
     def _swap(self, key: tuple[int, str], pixels_HW: NDArray[np.uint16], settings: dict[str, Any]) -> None:
@@ -224,12 +232,16 @@ class SiteDisplay:
 
     def _caption(self) -> None:
         overlay = self._viewer.canvas.overlays.text
-        words = []
+        words, plate = [], ""
         for slot, wish in sorted(self._wishes.items()):
             site = wish.site
-            text = f"{site.plate}  {site.well}  site {site.site}" + (f"  {wish.caption}" if wish.caption else "")
-            words.append(text if len(self._wishes) == 1 else f"{slot + 1}: {text}")
+            # A plate is named once: the canvas beside a dock is narrow.
+            parts = [site.plate] if site.plate != plate else []
+            parts += [site.well, f"site {site.site}", *([wish.caption] if wish.caption else [])]
+            plate = site.plate
+            words.append("  ".join(parts) if len(self._wishes) == 1 else f"{slot + 1}: {'  '.join(parts)}")
         overlay.text = "\n".join(words)
+        overlay.font_size = _CAPTION_POINTS
         overlay.visible = bool(words)
 
 

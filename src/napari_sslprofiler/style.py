@@ -94,12 +94,15 @@ def faint(widget: QWidget) -> QColor:
 
 def _theme_colour(widget: QWidget, name: str) -> QColor | None:
     """napari styles by style sheet, which a palette does not tell of: ask its theme, where the widget is in napari."""
+    from napari import current_viewer
     from napari.settings import get_settings
     from napari.utils.theme import get_theme
 
     if not widget.window().inherits("QMainWindow"):
         return None
-    theme = get_theme(get_settings().appearance.theme)
+    # A viewer may have another theme than the settings: napari's shortcut toggles the one and leaves the other.
+    viewer = current_viewer()
+    theme = get_theme(viewer.theme if viewer is not None else get_settings().appearance.theme)
     return QColor(getattr(theme, name).as_hex())
 
 

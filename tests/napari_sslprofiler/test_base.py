@@ -134,8 +134,11 @@ def test_sites_swap_in_one_set_of_layers_and_stand_beside_each_other(
     np.testing.assert_array_equal(layers[2].data, read_site(two)[2])
     assert two.well in viewer.canvas.overlays.text.text
 
+    marks = viewer.add_points([[1.0, 1.0]])
     display.show(plates[1], plates[1].sites[0], slot=1, caption="a neighbour")
-    qtbot.waitUntil(lambda: len(viewer.layers) == 16, timeout=10000)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 17, timeout=10000)
+    assert viewer.layers[-1].name == marks.name
+    viewer.layers.remove(marks)
     assert viewer.layers[8].translate[1] > viewer.layers[0].data.shape[1] * viewer.layers[0].scale[1]
     assert "a neighbour" in viewer.canvas.overlays.text.text and session.shown is two
     display.clear(1)
