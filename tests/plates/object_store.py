@@ -17,6 +17,7 @@ BUCKET = "cellpainting-gallery"
 IMAGES = "cpg0000-jump-pilot/source_4/images/2020_11_04_CPJUMP1/images"
 METADATA = "cpg0000-jump-pilot/source_4/workspace/metadata"
 MEASUREMENT = "2020-11-08T19_57_47-Measurement1"
+_BESIDE = ("Images/Index.idx.xml", "Assaylayout/CPJUMP1.xml", "FFC_Profile/FFC_Profile_Measurement 1.xml")
 
 
 def put(endpoint: str, bucket: str, key: str, body: bytes, public: bool = True) -> None:
@@ -29,16 +30,27 @@ def make_bucket(endpoint: str, bucket: str, public: bool = True) -> None:
     _send(endpoint, f"/{bucket}", b"", public)
 
 
-def _send(endpoint: str, path: str, body: bytes, public: bool) -> None:
+def remove_plate(endpoint: str, root: str, folder: Path) -> None:
+    """Take away the images that ``put_plate`` put from a folder, and what came with them."""
+    for name in (*(f"Images/{path.name}" for path in folder.iterdir()), *_BESIDE):
+        remove(endpoint, f"{root}/{name}")
+
+
+def remove(endpoint: str, key: str) -> None:
+    """Take an object away."""
+    _send(endpoint, f"/{BUCKET}/{quote(key)}", b"", False, "DELETE")
+
+
+def _send(endpoint: str, path: str, body: bytes, public: bool, method: str = "PUT") -> None:
     connection = http.client.HTTPConnection(urlsplit(endpoint).netloc)
     headers = {
         "x-amz-acl": "public-read" if public else "private",
         "Content-Type": "application/octet-stream",
         "Authorization": "AWS4-HMAC-SHA256 Credential=owner/20201108/us-east-1/s3/aws4_request",
     }
-    connection.request("PUT", path, body, headers)
+    connection.request(method, path, body, headers)
     answer = connection.getresponse()
-    assert answer.status == 200, answer.read()
+    assert answer.status in (200, 204), answer.read()
     connection.close()
 
 
@@ -47,7 +59,7 @@ def put_plate(endpoint: str, folder: Path, name: str, bucket: str = BUCKET, publ
     root = f"{IMAGES}/{name}__{MEASUREMENT}"
     for path in sorted(folder.glob("*.tiff")):
         put(endpoint, bucket, f"{root}/Images/{path.name}", path.read_bytes(), public)
-    for key in ("Images/Index.idx.xml", "Assaylayout/CPJUMP1.xml", "FFC_Profile/FFC_Profile_Measurement 1.xml"):
+    for key in _BESIDE:
         put(endpoint, bucket, f"{root}/{key}", b"<xml/>", public)
     return root
 

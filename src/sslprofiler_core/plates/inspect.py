@@ -20,7 +20,7 @@ from .remote_cache import is_mirrored, shown
 from .types import Gap, Plate, Source
 
 PERCENTILES = (0.1, 50.0, 99.9)
-# Sites of a plate in an object store that are fetched for its percentiles: 45 MB of CPJUMP1 (our choice).
+# Sites of a plate in an object store that are fetched for its percentiles: 71 MB of CPJUMP1 (our choice).
 REMOTE_SITES = 4
 
 
