@@ -304,7 +304,7 @@ def test_a_site_deleted_during_training_is_an_event_and_the_run_goes_on(
     assert capfd.readouterr().err.count("left out") == 1  # told once
 
 
-def test_a_well_lost_during_training_stops_with_a_checkpoint_and_can_go_on(
+def test_too_many_sites_lost_during_training_stop_with_a_checkpoint_and_can_go_on(
     start: Train, run: RunFolder, images: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plate = open_plates([images])[0]
@@ -318,8 +318,8 @@ def test_a_well_lost_during_training_stops_with_a_checkpoint_and_can_go_on(
 
     with monkeypatch.context() as patch:
         before_step(patch, 3, lose)
-        with pytest.raises(UserError, match="Neither site of a pair can be read"):
-            start("plates.memory_gb=0", images=images)
+        with pytest.raises(UserError, match=r"[12] of 48 sites cannot be read: more than plates.bad_sites = 0 of them"):
+            start("plates.memory_gb=0", "plates.bad_sites=0", images=images)
     stopped = last_state(run)["step"]
     assert 4 <= stopped < 12
     assert [event["step"] for event in steps_of(run)] == list(range(1, stopped + 1))

@@ -39,6 +39,10 @@ class PlatesRecipe(Section):
         100, description="Sites a plate that the illumination is measured on"
     )
     memory_gb: NonNegative = Field(2.0, description="Decoded sites kept in memory while training, in GB")
+    prefetch: Positive = Field(2, description="Steps whose sites are read ahead; memory holds one step more")
+    bad_sites: Fraction = Field(
+        0.05, description="Share of sites that may be unreadable when training meets them; above it the run stops"
+    )
 
     @model_validator(mode="after")
     def _percentiles_ascend(self) -> Self:

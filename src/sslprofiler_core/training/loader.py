@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -18,12 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslprofiler_core.errors import UserError
-from sslprofiler_core.plates import IntensityScale, Plate, Site, read_site
+from sslprofiler_core.plates import IntensityScale, Plate, Site
 from sslprofiler_core.plates.flat_field import FlatFields, site_field
+from sslprofiler_core.recipes import PlatesRecipe
 
 from .pairs import PairOrder
+from .sites import SiteReader, reading_threads, site_name
+from .stand_ins import StandIns
 
-_AHEAD = 2  # steps read while one computes
+__all__ = ["PairBatch", "PairLoader", "ReadSites", "reading_threads", "site_name"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class PairBatch:
     names
         Plate, well and site of each entry, for messages.
     problems
-        Which sites could not be read, so that their partners stood in, and why.
+        Which sites could not be read, so that others stand in for them, and why.
     samples_B
         Places of the entries in the batch of all ranks; None: 0, 1, 2, ...
     fields_BCgg
@@ -93,6 +94,8 @@ class PairBatch:
 class PairLoader:
     """Reads the batches of a run, a few steps ahead; use it as a context manager.
 
+    A site that cannot be read is stood in for by another of its well (see `StandIns`).
+
     Parameters
     ----------
     order
@@ -104,10 +107,14 @@ class PairLoader:
     scale
         Intensity scaling.
     memory_bytes
-        Decoded sites are kept up to this size: a small screen is decoded once. Beside them, the sites of at most three
-        steps are in memory.
+        Decoded sites are kept up to this size: a small screen is decoded once. Beside them, the sites of this step and
+        of ``recipe.prefetch`` more are in memory, whatever the screen's size.
     fields
         The plates' illumination; None leaves it as it is.
+    recipe
+        How far to read ahead, and the share of bad sites that ends the run.
+    pinned
+        Read into page-locked memory, from which a GPU reads beside its other work.
     """
 
     def __init__(
@@ -118,18 +125,19 @@ class PairLoader:
         scale: IntensityScale,
         memory_bytes: int,
         fields: FlatFields | None = None,
+        recipe: PlatesRecipe | None = None,
+        pinned: bool = False,
     ) -> None:
+        settings = recipe or PlatesRecipe()
         self._order = order
-        self._channels = channels
-        self._room = memory_bytes
-        self._kept: dict[int, NDArray[np.uint16]] = {}
-        self._lock = Lock()
+        self._ahead = settings.prefetch
+        self._reader = SiteReader(order.sites, plates, channels, memory_bytes, pinned)
+        self._stand_ins = StandIns(order, self._reader.read, settings.bad_sites)
         self._pool = ThreadPoolExecutor(max_workers=reading_threads(), thread_name_prefix="sites")
         self._fields = fields or {}
         self._names = {plate.name: [plate.channels[c].name for c in channels[plate.name]] for plate in plates}
-        self._coming: dict[int, list[Future[NDArray[np.uint16]]]] = {}
-        wells = {index: number for number, well in enumerate(order.wells) for index in well.tolist()}
-        self._well = wells
+        self._coming: dict[int, list[Future[Tensor]]] = {}
+        self._well = {index: number for number, well in enumerate(order.wells) for index in well.tolist()}
         self._scale = {
             plate.name: np.array([scale[plate.name][plate.channels[c].name] for c in channels[plate.name]], np.float32)
             for plate in plates
@@ -144,16 +152,22 @@ class PairLoader:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def batch(self, step: int, last: int) -> PairBatch:
-        """The batch of a step; starts reading the following ones, up to step ``last`` (exclusive)."""
-        for ahead in range(step, min(step + 1 + _AHEAD, last)):
+        """The batch of a step; starts reading the following ones, up to step ``last`` (exclusive).
+
+        Raises
+        ------
+        UserError
+            When more sites than the recipe allows, or all of several wells, cannot be read.
+        """
+        for ahead in range(step, min(step + 1 + self._ahead, last)):
             if ahead not in self._coming:
                 indices, _ = self._order.share(ahead)
-                self._coming[ahead] = [self._pool.submit(self._read, index) for index in indices]
-        indices, samples_B = self._order.share(step)
-        arrays, problems = self._collect(indices, self._coming.pop(step))
+                self._coming[ahead] = [self._pool.submit(self._reader.read, index) for index in indices]
+        asked, samples_B = self._order.share(step)
+        indices, pixels, problems = self._stand_ins.collect(asked, self._coming.pop(step))
         sites = [self._order.sites[index] for index in indices]
         return PairBatch(
-            sites=[torch.from_numpy(array) for array in arrays],
+            sites=pixels,
             scales_BC2=torch.from_numpy(np.stack([self._scale[site.plate] for site in sites])),
             partner_B=np.arange(len(sites)) ^ 1,
             well_B=torch.tensor([self._well[index] for index in indices]),
@@ -169,17 +183,17 @@ class PairLoader:
 
     def sites(self, indices: Sequence[int]) -> ReadSites:
         """Read sites by their place in the order; those that cannot be read are left out."""
-        futures = [self._pool.submit(self._read, index) for index in indices]
-        arrays: list[NDArray[np.uint16]] = []
+        futures = [self._pool.submit(self._reader.read, index) for index in indices]
+        pixels: list[Tensor] = []
         rows: list[int] = []
         for row, future in enumerate(futures):
             with suppress(UserError):
-                arrays.append(future.result())
+                pixels.append(future.result())
                 rows.append(row)
         sites = [self._order.sites[indices[row]] for row in rows]
         scales = np.array([self._scale[site.plate] for site in sites], np.float32)
         return ReadSites(
-            [torch.from_numpy(array) for array in arrays],
+            pixels,
             torch.from_numpy(scales),
             [site_name(site) for site in sites],
             np.array(rows, np.int64),
@@ -191,46 +205,3 @@ class PairLoader:
             return None
         fields = [site_field(self._fields, site, self._names[site.plate]) for site in sites]
         return torch.from_numpy(np.stack([field for field in fields if field is not None]))
-
-    def _read(self, index: int) -> NDArray[np.uint16]:
-        kept = self._kept.get(index)
-        if kept is not None:
-            return kept
-        site = self._order.sites[index]
-        array = read_site(site, self._channels[site.plate])
-        with self._lock:
-            if index not in self._kept and array.nbytes <= self._room:
-                self._kept[index] = array
-                self._room -= array.nbytes
-        return array
-
-    def _collect(
-        self, indices: list[int], futures: list[Future[NDArray[np.uint16]]]
-    ) -> tuple[list[NDArray[np.uint16]], list[str]]:
-        """Wait for a batch; a site that cannot be read is stood in for by its partner."""
-        arrays: list[NDArray[np.uint16] | None] = []
-        problems: list[str] = []
-        for index, future in zip(indices, futures, strict=True):
-            try:
-                arrays.append(future.result())
-            except UserError as error:
-                problems.append(f"{site_name(self._order.sites[index])} left out: {error}")
-                arrays.append(None)
-        whole = []
-        for position, array in enumerate(arrays):
-            stand_in = array if array is not None else arrays[position ^ 1]
-            if stand_in is None:
-                raise UserError(f"Neither site of a pair can be read. {problems[-1]}")
-            whole.append(stand_in)
-        return whole, problems
-
-
-def site_name(site: Site) -> str:
-    """How messages name a site."""
-    tile = f" tile {site.tile[0] + 1},{site.tile[1] + 1}" if site.tile else ""
-    return f"{site.plate} {site.well} site {site.site}{tile}"
-
-
-def reading_threads() -> int:
-    """Threads that decode sites."""
-    return min(8, os.cpu_count() or 1)

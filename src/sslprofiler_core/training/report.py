@@ -44,8 +44,9 @@ class Report:
         self.pending.append((step, terms, batch.names))
         for problem in batch.problems:
             self._log.write("bad_site", step, text=problem)
-            if problem not in self._told:  # each epoch meets it again
-                self._told.add(problem)
+            site = problem.partition(" left out")[0]
+            if site not in self._told:  # each epoch meets it again
+                self._told.add(site)
                 self._warn(problem)
 
     def flush(self, cls_BD: Tensor | None = None) -> None:

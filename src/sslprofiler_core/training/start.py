@@ -44,6 +44,8 @@ from .trial import SITE_PX, meet_memory
 # Settings that a resumed run may change: what it costs, not what it computes.
 _FREE = (
     "plates.memory_gb",
+    "plates.prefetch",
+    "plates.bad_sites",
     "train.threads",
     "train.activation_checkpointing",
     "train.compile",
@@ -159,7 +161,9 @@ def _train(
         if log is not None:
             stack.enter_context(closing(log))
         try:
-            with PairLoader(order, opened, channels, facts.scale, memory, facts.flat_field) as loader:
+            with PairLoader(
+                order, opened, channels, facts.scale, memory, facts.flat_field, settled.plates, where.type == "cuda"
+            ) as loader:
                 return run_training(trainer, loader, log, KnnChecks(sample, loader, settled, facts.steps, where))
         except BaseException as error:
             if log is not None:
