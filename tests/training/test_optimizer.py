@@ -7,6 +7,7 @@ import torch
 
 from sslprofiler_core.model.network import build_network
 from sslprofiler_core.recipes import Recipe, TrainRecipe, load_recipe
+from sslprofiler_core.training.loop import update_teacher
 from sslprofiler_core.training.optimizer import apply_settings, build_optimizer, parameter_settings
 from sslprofiler_core.training.schedules import step_settings
 
@@ -63,3 +64,19 @@ def test_frozen_prototypes_do_not_move() -> None:
     optimizer.step()
     assert torch.equal(student.dino_head.prototypes, before)
     assert not torch.equal(student.dino_head.mlp[0].weight, other)
+
+
+def test_the_update_is_one_kernel_for_many_weights() -> None:
+    """Fused AdamW, and a teacher that follows all its weights at once: t + w (s - t), and nothing for a bad step."""
+    recipe = load_recipe("tiny")
+    student, teacher = build_network(recipe, 3)
+    assert build_optimizer(student, recipe.train).defaults["fused"] is True
+    with torch.no_grad():
+        for weight in student.parameters():
+            weight.add_(torch.randn_like(weight))
+    before = [weight.clone() for weight in teacher.parameters()]
+    update_teacher(student, teacher, torch.tensor(0.0))
+    assert all(one.equal(other) for one, other in zip(before, teacher.parameters(), strict=True))
+    update_teacher(student, teacher, torch.tensor(0.25))
+    for old, ours, theirs in zip(before, teacher.parameters(), student.parameters(), strict=True):
+        torch.testing.assert_close(ours, 0.75 * old + 0.25 * theirs)
