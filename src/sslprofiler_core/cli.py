@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TextIO
 
 from sslprofiler_core import __version__, ranks
+from sslprofiler_core.ablation import command as ablate_command
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.evaluation import command as evaluate_command
+from sslprofiler_core.exploring.export_command import export_options, run_export
 from sslprofiler_core.plates import download_command
 from sslprofiler_core.profiling.commands import embed_options, profile_options, run_embed, run_profile
 
@@ -140,8 +142,18 @@ def build_parser() -> argparse.ArgumentParser:
     one = _command(commands, "evaluate", "measure how well profiles find their own kind", _evaluate)
     evaluate_command.add_arguments(one)
 
+    one = _command(
+        commands, "export", "write a table for other programs: CSV, Parquet, AnnData, the challenge's", run_export
+    )
+    export_options(one)
+
     one = _command(commands, "browse", "show a table as a map that leads back to its images", _browse)
     one.add_argument("table", type=Path, metavar="TABLE", help="wells or sites table, CSV, AnnData, or saved browser")
+
+    one = _command(commands, "ablate", "train and score the rows of the paper's Table 1", _ablate)
+    _plates(one)
+    ablate_command.add_arguments(one)
+    _device(one)
 
     one = _command(commands, "demo", "simulate, train, embed, profile, evaluate, report", _demo)
     one.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder (default %(default)s)")
@@ -301,6 +313,10 @@ def _browse(arguments: argparse.Namespace) -> int:
     from sslprofiler_core.exploring import browse
 
     return browse(arguments.table)
+
+
+def _ablate(arguments: argparse.Namespace) -> int:
+    return ablate_command.run(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

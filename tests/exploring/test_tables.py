@@ -15,6 +15,7 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.exploring import anndata_tables, open_table
 from sslprofiler_core.exploring.roles import Roles, control_rows, natural_names, roles_of
 from sslprofiler_core.exploring.tables import standardised
+from sslprofiler_core.profiling.anndata_files import write_anndata
 from sslprofiler_core.profiling.tables import write_sites_part, write_wells
 
 
@@ -149,11 +150,8 @@ def test_anndata_opens_with_its_map_or_says_what_to_install(tmp_path: Path, monk
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
         monkeypatch.setattr(anndata_tables, "_read", lambda path, backed: opened)
     else:
-        import anndata
-
-        made = anndata.AnnData(np.arange(12.0).reshape(3, 4), obs=wells(3).set_index(pd.Index(list("abc"))))
-        made.obsm["X_umap"] = np.arange(6.0).reshape(3, 2)
-        made.write_h5ad(tmp_path / "x.h5ad")
+        values, axes = np.arange(12, dtype=np.float32).reshape(3, 4), np.arange(6, dtype=np.float32).reshape(3, 2)
+        write_anndata(tmp_path / "x.h5ad", wells(3), values, list("wxyz"), {"X_umap": axes}, list("abc"))
     table = open_table(tmp_path / "x.h5ad")
     assert table.axes is not None and table.axes[2].tolist() == [4.0, 5.0]
     assert table.features().shape == (3, 4) and table.roles.label == "Metadata_Compound"

@@ -57,7 +57,9 @@ def test_torchrun_writes_one_table(simulated: Path, trained: Path, tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Wrote") == 1
-    assert_same_tables(out, embed_plates([simulated / "images"], load_models([trained]), tmp_path / "alone.parquet"))
+    known = {"run_metadata": simulated / "metadata"}
+    alone = embed_plates([simulated / "images"], load_models([trained]), tmp_path / "alone.parquet", **known)
+    assert_same_tables(out, alone)
 
 
 def test_every_patch_token_is_kept_beside_the_table(

@@ -8,6 +8,7 @@ from sslprofiler_core._lazy import attach
 
 if TYPE_CHECKING:
     from .clusters import cluster_rows
+    from .exports import export_table
     from .launch import browse
     from .layout import umap_layout
     from .nearest import neighbours
@@ -23,6 +24,7 @@ __all__ = [
     "cluster_rows",
     "control_distances",
     "control_rows",
+    "export_table",
     "label_agreement",
     "neighbours",
     "open_table",
@@ -35,6 +37,7 @@ __getattr__, __dir__ = attach(
     __name__,
     {
         "clusters": ["cluster_rows"],
+        "exports": ["export_table"],
         "launch": ["browse"],
         "layout": ["umap_layout"],
         "nearest": ["neighbours"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sslprofiler_core.errors import UserError
+from sslprofiler_core.profiling.anndata_files import need_anndata
 
 from .tables import TableView, make_view, standardised
 
@@ -23,11 +23,7 @@ def open_anndata(path: Path) -> TableView:
     UserError
         Without the package anndata, or for a file that is none of its.
     """
-    if importlib.util.find_spec("anndata") is None:
-        raise UserError(
-            f"{path.name} is an AnnData file, and the package anndata is not installed. "
-            "Install it: pip install 'napari-sslprofiler[anndata]'."
-        )
+    need_anndata(path)
     opened = _read(path, backed=True)
     try:
         metadata = opened.obs.copy()

@@ -43,11 +43,15 @@ class SitesTable:
 
 @dataclass(frozen=True, slots=True)
 class WellsTable:
-    """Profiles of wells: ``metadata`` has W rows, ``profiles`` is float32 (W, D)."""
+    """Profiles of wells: ``metadata`` has W rows, ``profiles`` is float32 (W, D).
+
+    ``names`` are the features' of a table made by others, D of them; empty for ours.
+    """
 
     metadata: pd.DataFrame
     profiles: NDArray[np.float32]
     info: dict[str, Any]
+    names: tuple[str, ...] = ()
 
 
 def write_sites_part(
@@ -173,7 +177,7 @@ def read_wells(path: Path | str | Sequence[Path | str]) -> WellsTable:
     ----------
     path
         A wells table; a Parquet, CSV or CSV.gz file with ``Metadata_`` columns and one numeric column a feature, as
-        CellProfiler and pycytominer make; or several files, whose rows are put together.
+        CellProfiler and pycytominer make; an AnnData file (``.h5ad``); or several files, whose rows are put together.
 
     Raises
     ------
@@ -195,7 +199,7 @@ def read_wells(path: Path | str | Sequence[Path | str]) -> WellsTable:
         info["alignment"] = aligned
     if not len(profiles):
         raise UserError(f"{paths[0]} has no wells. Check how it was made.")
-    return WellsTable(metadata, profiles, info)
+    return WellsTable(metadata, profiles, info, names if isinstance(names, tuple) else ())
 
 
 def read_metadata(path: Path | str) -> pd.DataFrame:
@@ -234,7 +238,13 @@ def _read_wells_file(path: Path) -> _Read:
     if path.is_dir():
         raise UserError(f"{path} is a folder; a wells table is one file. Make one with `sslprofiler profile {path}`.")
     info: dict[str, Any] = {}
-    if _is_csv(path):
+    if path.suffix.lower() == ".h5ad":
+        from .anndata_files import read_anndata
+
+        metadata, names, values = read_anndata(path)
+        _check_keys(metadata, path)
+        frame = pd.concat([metadata, pd.DataFrame(values, columns=list(names))], axis=1)
+    elif _is_csv(path):
         frame = _read_csv(path)
     else:
         schema = open_parquet(path).schema_arrow
@@ -259,11 +269,11 @@ def _read_wells_file(path: Path) -> _Read:
     profiles = features.to_numpy(np.float32, na_value=np.nan)
     bad_columns = np.flatnonzero(~np.isfinite(profiles).all(axis=0))
     if bad_columns.size:
-        names = ", ".join(str(features.columns[i]) for i in bad_columns[:3])
+        some = ", ".join(str(features.columns[i]) for i in bad_columns[:3])
         more = ", ..." if bad_columns.size > 3 else ""
         raise UserError(
             f"{path}: {bad_columns.size} of {features.shape[1]} features have empty or infinite values "
-            f"({names}{more}). Drop those columns or fill them."
+            f"({some}{more}). Drop those columns or fill them."
         )
     return metadata.copy(), tuple(map(str, features.columns)), profiles, info
 
