@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sslprofiler_core.demo import side_by_side
-from sslprofiler_core.demo.side_by_side import finished, train_side_by_side
+from sslprofiler_core.demo.side_by_side import Job, finished, train_jobs, train_side_by_side
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.recipes import load_recipe
 from sslprofiler_core.training.run_folder import RunFacts, RunFolder
@@ -30,6 +30,7 @@ def stop(number, frame):
     log("stopped", 1)
     sys.exit(143)
 signal.signal(signal.SIGTERM, stop)
+settings["seen"] = [os.environ.get("SEEN"), os.environ.get("CUDA_VISIBLE_DEVICES")]
 with open(os.path.join(out, "settings.json"), "w") as file:
     json.dump(settings, file)
 log("step", 1, loss=2.0)
@@ -74,7 +75,7 @@ def wait_for(run: Path, event: str) -> None:
 def test_both_are_trained_with_a_share_of_the_cores(runs: dict[str, Path], tmp_path: Path) -> None:
     own = {name: runs[name] for name in ("one", "two")}
     train_side_by_side(tmp_path / "images", tmp_path / "metadata", own, "tiny", ["train.seed=3"])
-    threads = max(1, side_by_side._cores() // 2)
+    threads = max(1, side_by_side.cores() // 2)
     for group, run in own.items():
         assert finished(run)
         settings = json.loads((run / "settings.json").read_text())
@@ -89,7 +90,7 @@ def test_finished_runs_are_kept_and_the_rest_keeps_its_share(runs: dict[str, Pat
     train_side_by_side(tmp_path, tmp_path, own, "tiny")
     assert events(own["one"]) == before and finished(own["two"])
     share = json.loads((own["two"] / "settings.json").read_text())["overrides"]
-    assert share == [f"train.threads={max(1, side_by_side._cores() // 2)}"]
+    assert share == [f"train.threads={max(1, side_by_side.cores() // 2)}"]
 
 
 def test_a_failure_ends_with_its_own_words_and_stops_the_other(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -97,6 +98,19 @@ def test_a_failure_ends_with_its_own_words_and_stops_the_other(runs: dict[str, P
     with pytest.raises(UserError, match=r"fails failed: The disk is full. Free some space. Its log is .*fails\.log"):
         train_side_by_side(tmp_path, tmp_path, own, "tiny")
     assert not finished(own["endless"]) and "finished" not in events(own["endless"])
+
+
+def test_jobs_wait_for_a_place_and_give_it_back(runs: dict[str, Path], tmp_path: Path) -> None:
+    jobs = [
+        Job(name, (tmp_path,), None, name, runs[name], "tiny", environment={"SEEN": name}) for name in ("one", "two")
+    ]
+    train_jobs(jobs, 1, [{"CUDA_VISIBLE_DEVICES": "0"}])
+    for job in jobs:
+        assert finished(job.run)
+        settings = json.loads((job.run / "settings.json").read_text())
+        assert settings["seen"] == [job.name, "0"] and settings["metadata"] is None
+    first, second = ((runs[name] / "settings.json").stat().st_mtime_ns for name in ("one", "two"))
+    assert first < second
 
 
 @pytest.fixture

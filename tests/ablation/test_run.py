@@ -1,0 +1,81 @@
+"""Rows to a table on simulated plates, stopped and gone on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sslprofiler_core.ablation import ablate
+from sslprofiler_core.cli import main
+from sslprofiler_core.errors import UserError
+
+ROWS = ["dinov2-8ch", "patch"]  # one model between them
+
+
+def test_rows_become_a_table_and_a_second_call_trains_nothing(
+    simulated: Path, small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "table1"
+    sets = [part for each in small for part in ("--set", each)]
+    arguments = [
+        "ablate",
+        str(simulated / "images"),
+        "--metadata",
+        str(simulated / "metadata"),
+        "--out",
+        str(out),
+        "--rows",
+        ",".join(ROWS),
+        "--seeds",
+        "1",
+        "--scale",
+        "tiny",
+        *sets,
+    ]
+    assert main(arguments) == 0
+    text = (out / "table1.md").read_text()
+    assert "| DINOv2 on 8 channels | 20.3 |" in text and "| + patch representations | 20.9 |" in text
+    assert text in capsys.readouterr().out
+    scores = pd.read_csv(out / "scores.csv")
+    assert set(scores["row"]) == set(ROWS) and 1 in set(scores["k"])
+    assert {"knn_accuracy", "knn_accuracy_random_features"} <= set(scores["metric"])
+    assert set(scores["alignment"]) == {"none", "training", "transductive"}
+    runs = [run for run in (out / "runs").iterdir() if run.is_dir()]
+    assert len(runs) == 1
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.suffix in (".safetensors", ".parquet")}
+    assert main(arguments) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    with pytest.raises(UserError, match="other plates or settings"):
+        ablate([simulated / "images"], out, rows=ROWS, seeds=1, scale="paper")
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_killed_it_goes_on_and_ends_equal(simulated: Path, small: list[str], tmp_path: Path) -> None:
+    more = [*small, "train.steps=60", "train.checkpoint_steps=10"]
+    sets = [part for each in more for part in ("--set", each)]
+    common = ["--metadata", str(simulated / "metadata"), "--rows", "separate", "--seeds", "1", "--scale", "tiny"]
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "sslprofiler_core.cli", "ablate", str(simulated / "images"), *common]
+        return subprocess.Popen([*command, "--out", str(out), *sets], stderr=subprocess.DEVNULL)
+
+    assert start(tmp_path / "whole").wait(300) == 0
+    other = start(tmp_path / "killed")
+    until = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("runs/*/checkpoints/*")):
+        assert time.monotonic() < until and other.poll() is None
+        time.sleep(0.02)
+    os.kill(other.pid, signal.SIGKILL)
+    other.wait()
+    time.sleep(3.0)  # its trainings notice, and stop with a checkpoint
+    assert start(tmp_path / "killed").wait(300) == 0
+    tables = [pd.read_csv(tmp_path / name / "scores.csv") for name in ("whole", "killed")]
+    pd.testing.assert_frame_equal(*tables)
