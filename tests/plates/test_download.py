@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import namedtuple
 from pathlib import Path
 
@@ -104,11 +105,16 @@ def test_a_stopped_download_goes_on(
         assert 9 <= len(whole) < 32 and all(path.suffix == ".tiff" for path in whole)
         whole[0].write_bytes(b"x" * whole[0].stat().st_size)  # of the right size, and wrong
         whole[1].touch()  # copied without its time: the same by its MD5
+        killed, running = (whole[0].with_name(f"{name}.tiff.1-1.partial") for name in ("a", "b"))
+        killed.touch()
+        running.touch()
+        os.utime(killed, (0, 0))
         plan = plan_cpjump1(tmp_path, **ask)
         assert len(plan.missing) == 32 - len(whole) + 1
         proxy.seen.clear()
         run_download(plan, endpoint=proxy.endpoint)
         assert len(proxy.images()) == len(plan.missing)
+        assert running.exists() and not killed.exists()
     for path in (screen / plate).iterdir():
         assert (tmp_path / "images" / plate / path.name).read_bytes() == path.read_bytes()
 

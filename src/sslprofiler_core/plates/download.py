@@ -18,6 +18,7 @@ from sslprofiler_core.progress import progress_bar
 
 from .phenix import PHENIX
 from .remote import store_at
+from .remote_cache import remove_abandoned
 from .remote_store import RemoteObject, Store, is_same
 from .types import well_name, well_position
 
@@ -166,6 +167,8 @@ def run_download(
         When there is no room for it, and as ``Store.fetch``.
     """
     _refuse_without_room(plan)
+    for folder in {file.path.parent for file in plan.files}:
+        remove_abandoned(folder)
     store = store_at(endpoint)
     total = len(plan.files)
     done = total - len(plan.missing)

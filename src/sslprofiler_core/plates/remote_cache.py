@@ -133,6 +133,14 @@ def note_use(path: Path, status: os.stat_result) -> None:
             os.utime(path, ns=(int(now * 1e9), status.st_mtime_ns))
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Delete what downloads into a folder left that were killed."""
+    for path in folder.glob(f"*{PARTIAL}"):
+        with suppress(OSError):  # another process is at it
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                path.unlink()
+
+
 class Room:
     """Keeps the files within their room; other processes' files count when they are next looked at."""
 
