@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("window"):
             item.add_marker(pytest.mark.xdist_group("windows"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scales(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests measure is not kept beside plates: not beside the real ones, and not from one test to the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSLPROFILER_SCALES", str(tmp_path_factory.mktemp("scales")))
+        yield
 
 
 @pytest.fixture(scope="session")

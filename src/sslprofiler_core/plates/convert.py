@@ -243,7 +243,7 @@ def _write_sites(
 
 def _windows(plate: Plate) -> dict[str, tuple[float, float]]:
     try:
-        return measure_scale([plate], sites=_CONTRAST_SITES)[plate.name]
+        return measure_scale([plate], sites=_CONTRAST_SITES, keep=False)[plate.name]
     except UserError:  # a damaged file among the sampled ones: no contrast is better than no store
         return {}
 

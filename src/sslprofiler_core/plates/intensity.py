@@ -21,6 +21,7 @@ from sslprofiler_core.keys import fold, permutation
 from sslprofiler_core.progress import progress_bar
 
 from .channels import select_channels
+from .kept_scale import keep_scales, kept_scales, scale_key
 from .reading import read_plane
 from .remote import fetch_all
 from .types import Plate, Source
@@ -40,8 +41,9 @@ def measure_scale(
     seed: int = 0,
     channels: Sequence[str] | None = None,
     progress: bool = False,
+    keep: bool = True,
 ) -> IntensityScale:
-    """Measure the intensities that become 0 and 1.
+    """Measure the intensities that become 0 and 1, or take them from an earlier measurement of the same files.
 
     Parameters
     ----------
@@ -55,6 +57,8 @@ def measure_scale(
         Names of the channels to measure; None measures all.
     progress
         Show a progress bar.
+    keep
+        Look for what was measured before, and keep what is measured now, beside the plate (see ``kept_scale``).
 
     Returns
     -------
@@ -71,14 +75,25 @@ def measure_scale(
     total = sum(len(sources) for by_channel in planes.values() for sources in by_channel.values())
     with progress_bar(total, "intensity scale", "image") if progress else nullcontext() as bar:
         for plate in plates:
-            scale[plate.name] = {}
-            fetch_all(path for sources in planes[plate.name].values() for path, _ in sources)
+            known = kept_scales(plate) if keep else {}
+            keys = {name: scale_key(sources, percentiles) for name, sources in planes[plate.name].items()}
+            scale[plate.name], measured = {}, {}
+            missing = [sources for name, sources in planes[plate.name].items() if keys[name] not in known]
+            fetch_all(path for sources in missing for path, _ in sources)
             for name, sources in planes[plate.name].items():
-                histogram = histogram_of(sources)
+                key = keys[name]
+                if key in known:
+                    scale[plate.name][name] = known[key]
+                else:
+                    low, high = percentiles_of(histogram_of(sources), percentiles)
+                    scale[plate.name][name] = (low, high if high > low else low + 1.0)
+                    # Of a file that changed meanwhile, nobody knows which of the two was measured.
+                    if key is not None and key == scale_key(sources, percentiles):
+                        measured[key] = scale[plate.name][name]
                 if bar is not None:
                     bar.update(len(sources))
-                low, high = percentiles_of(histogram, percentiles)
-                scale[plate.name][name] = (low, high if high > low else low + 1.0)
+            if keep and measured:
+                keep_scales(plate, measured)
     return scale
 
 
