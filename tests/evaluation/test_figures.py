@@ -56,7 +56,7 @@ def test_labels_come_best_first(labels: int) -> None:
         assert [round(bar.get_width()) for bar in axes.patches] == [100, 75, 75, 75, 0]
         assert axes.get_yticklabels()[0].get_text() == "c0"
     else:
-        assert axes.texts[0].get_text() == "always right: 1 labels\nnever right: 1 labels"
+        assert axes.get_title("right") == "always right: 1, never: 1"
 
 
 def test_similarities_are_of_pairs_on_different_plates() -> None:

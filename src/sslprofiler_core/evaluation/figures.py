@@ -192,10 +192,10 @@ def accuracy_per_label(
         axes.set_ylabel(f"{axis} (%)")
         axes.grid(axis="y")
         never, always = int((values == 0).sum()), int((values == 100).sum())
-        text = f"always right: {always} labels\nnever right: {never} labels"
+        text = f"always right: {always}, never: {never}"
         if not np.issubdtype(np.asarray(correct).dtype, np.bool_):
-            text = f"above 90 %: {int((values > 90).sum())} labels\nbelow 30 %: {int((values < 30).sum())} labels"
-        axes.text(0.985, 0.94, text, transform=axes.transAxes, ha="right", va="top", fontsize=9.5)
+            text = f"above 90 %: {int((values > 90).sum())}, below 30 %: {int((values < 30).sum())}"
+        axes.set_title(text, loc="right", fontsize=9.5, weight="normal")
         if chance is not None:
             axes.axhline(100 * chance, color=STYLE.chance, linewidth=1.0, linestyle=(0, (4, 3)))
     axes.set_title(title)
@@ -217,7 +217,11 @@ def replicate_similarity(same: Floats, different: Floats, *, title: str = "") ->
     they hold.
     """
     figure, axes = _one(5.2, 3.2)
-    edges = np.linspace(-1.0, 1.0, 81)
+    both = np.concatenate([same, different])
+    # Of wide profiles all similarities may lie near zero.
+    low, high = np.quantile(both, [0.0005, 0.9995]) if both.size else (-1.0, 1.0)
+    room = 0.05 * (high - low) + 0.01
+    edges = np.linspace(max(-1.0, low - room), min(1.0, high + room), 81)
     for values, colour, name in (
         (different, STYLE.grey, "different labels"),
         (same, STYLE.palette[0], "same label"),
@@ -232,7 +236,7 @@ def replicate_similarity(same: Floats, different: Floats, *, title: str = "") ->
     axes.set_xlabel("cosine similarity of profiles on different plates")
     axes.set_ylabel("pairs (%)")
     axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
-    axes.set_xlim(-1, 1)
+    axes.set_xlim(edges[0], edges[-1])
     axes.grid(axis="y")
     axes.set_title(title)
     axes.legend(loc="upper left")

@@ -10,6 +10,7 @@ from .facts import MODE_TEXT, RANDOM, Evaluation
 from .figures import accuracy_per_label, map_bars, replicate_similarities, replicate_similarity
 from .folds import ALL, cell_lines
 from .html import Report
+from .labels import choose_group
 from .maps import plate_heat_maps, umap_panels, well_place
 from .scores import Score
 
@@ -62,7 +63,8 @@ def _variants(report: Report, evaluation: Evaluation) -> None:
     if evaluation.find("knn_accuracy_not_same_well", evaluation.mode) is not None:
         caption += (
             " Where wells at the tested position do not vote, position cannot give a label away: what is left is what "
-            "two positions of one label have in common. Its wells are those whose label sits at several positions."
+            "two positions of one label have in common. Only labels that sit at several positions are tested: compare "
+            "it with its own chance, not with the rows above."
         )
     report.table(pd.DataFrame(rows, columns=names), caption, formats={"accuracy (%)": "{:.1f}", "chance (%)": "{:.1f}"})
 
@@ -84,12 +86,18 @@ def precision_section(report: Report, evaluation: Evaluation) -> None:
         series=np.where(rows.metric.str.endswith(RANDOM), "random features", "these profiles"),
         group=rows.metric.str.removesuffix(RANDOM).map(texts),
     )
+    grouped = choose_group(evaluation.table.metadata, evaluation.column, evaluation.settings.group)
     with report.row():
         report.figure(
             map_bars(rows, title="Mean average precision"),
             "Activity: are a well's replicates more like it than the controls of its plate are? Position control: the "
-            "same for controls at one position, which hold nothing: what position alone scores. Consistency: are "
-            "labels of one group (a gene, a target) more alike than others? Orange: chance, at these numbers of wells.",
+            "same for controls at one position, which hold nothing: what position alone scores. Orange: chance, at "
+            "these numbers of wells."
+            + (
+                f" Consistency: are labels of one {grouped.removeprefix('Metadata_')} more alike than others?"
+                if grouped is not None and "consistency_map" in set(rows.metric)
+                else ""
+            ),
             alt="Bars of mean average precision",
         )
         report.figure(
