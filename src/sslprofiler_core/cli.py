@@ -21,6 +21,7 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.evaluation import command as evaluate_command
 from sslprofiler_core.exploring.export_command import export_options, run_export
 from sslprofiler_core.plates import download_command
+from sslprofiler_core.plates.layouts import only_layout
 from sslprofiler_core.profiling.commands import embed_options, profile_options, run_embed, run_profile
 
 Command = Callable[[argparse.Namespace], int]
@@ -36,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.filterwarnings("default", category=UserWarning)
         warnings.showwarning = _show_warning
         try:
-            return command(arguments)
+            with only_layout(getattr(arguments, "layout", None)):
+                return command(arguments)
         except UserError as error:
             print(f"sslprofiler: {error}", file=sys.stderr)
             return 2
@@ -103,7 +105,6 @@ def build_parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "inspect", "show what is in a folder of plates, and what is missing", _inspect)
     _plates(one)
-    _layout(one)
     one.add_argument("--json", action="store_true", help="print JSON")
     one.add_argument("--pixels", action="store_true", help="decode every plane (slow; finds damage inside files)")
 
@@ -112,7 +113,6 @@ def build_parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "convert", "write plates to a store that reads several times as fast", _convert)
     _plates(one, metadata=False)
-    _layout(one)
     one.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder to write, such as STORE.zarr")
     one.add_argument("--uncompressed", action="store_true", help="store pixels as they are")
 
@@ -149,6 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "browse", "show a table as a map that leads back to its images", _browse)
     one.add_argument("table", type=Path, metavar="TABLE", help="wells or sites table, CSV, AnnData, or saved browser")
+    _layout(one)
 
     one = _command(commands, "ablate", "train and score the rows of the paper's Table 1", _ablate)
     _plates(one)
@@ -181,6 +182,7 @@ def _plates(parser: argparse.ArgumentParser, metadata: bool = True) -> None:
     )
     text = "how files below PLATES are named, such as '{plate}/{well}_{site}_{channel}.tif'"
     parser.add_argument("--pattern", metavar="PATTERN", help=text)
+    _layout(parser)
 
 
 def _layout(parser: argparse.ArgumentParser) -> None:

@@ -38,3 +38,21 @@ def test_a_layout_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert inspect(capsys, str(tmp_path), "--layout", "image_xpress")["layout"] == "image_xpress"
     assert main(["inspect", str(tmp_path), "--layout", "nonsense"]) == 2
     assert "Choose one of ome_zarr" in capsys.readouterr().err
+    assert "SSLPROFILER_LAYOUT" not in os.environ
+
+
+def test_every_command_that_opens_plates_takes_a_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "P1" / "r01c01f01p01-ch1sk1fk1fl1.tiff", 1)
+    given = [str(tmp_path), "--layout", "image_xpress"]
+    for command in (
+        ["inspect", *given],
+        ["convert", *given, "--out", str(tmp_path / "s.zarr")],
+        ["train", *given, "--channels", "all", "--out", str(tmp_path / "run"), "--recipe", "tiny"],
+        ["train", *given, "--channels", "all", "--estimate"],
+    ):
+        assert main(command) == 2
+        assert "expected names like Experiment_" in capsys.readouterr().err
+    for name in ("embed", "ablate", "browse"):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        assert "--layout" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sslprofiler_core.errors import UserError
 
-from .layouts import IMAGE_SUFFIXES, Layout, Listing, PlateFolder, known_layouts, layout_named
+from .layouts import IMAGE_SUFFIXES, LAYOUT_VARIABLE, Layout, Listing, PlateFolder, known_layouts, layout_named
 from .load_data import LOAD_DATA
 from .pattern import find_by_pattern, is_pattern
 from .remote import list_remote, local
@@ -30,7 +30,8 @@ def find_plate_folders(paths: Sequence[Path | str], layout: str | None = None) -
     Parameters
     ----------
     layout
-        The name of the only layout to look for; None tries all, and each folder's first match counts.
+        The name of the only layout to look for; None takes ``$SSLPROFILER_LAYOUT``, and without it tries all, and each
+        folder's first match counts.
 
     Returns
     -------
@@ -46,7 +47,8 @@ def find_plate_folders(paths: Sequence[Path | str], layout: str | None = None) -
         raise UserError("No plate folder given. Give one or more folders with images.")
     if isinstance(paths, str | Path):
         paths = [paths]
-    layouts = known_layouts() if layout is None else (layout_named(layout),)
+    layout = layout or os.environ.get(LAYOUT_VARIABLE)
+    layouts = known_layouts() if not layout else (layout_named(layout),)
     plates: list[PlateFolder] = []
     strangers: list[Gap] = []
     visited: set[tuple[int, int]] = set()

@@ -6,7 +6,9 @@ should be there (``name_of``), and reads what the instrument wrote about a file 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +17,8 @@ from sslprofiler_core.errors import UserError
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".flex", ".bmp")
 TIFF_SUFFIXES = (".tif", ".tiff")
+# The only layout to look for where nothing else says so: in this process and those that it starts.
+LAYOUT_VARIABLE = "SSLPROFILER_LAYOUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,21 @@ def layout_named(name: str) -> Layout:
             return layout
     names = ", ".join(layout.name for layout in known_layouts())
     raise UserError(f"There is no layout {name!r}. Choose one of {names}.")
+
+
+@contextmanager
+def only_layout(name: str | None) -> Iterator[None]:
+    """Within it, look for this layout alone, whatever is opened; None looks for all. UserError for an unknown name."""
+    before = os.environ.get(LAYOUT_VARIABLE)
+    if name is not None:
+        os.environ[LAYOUT_VARIABLE] = layout_named(name).name
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(LAYOUT_VARIABLE, None)
+        else:
+            os.environ[LAYOUT_VARIABLE] = before
 
 
 def plate_name(folder: Path) -> str:
