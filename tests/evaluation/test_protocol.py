@@ -68,12 +68,21 @@ def test_the_real_position_control(real: WellsTable) -> None:
 
 def test_random_features_score_at_chance_unless_test_wells_move(real: WellsTable) -> None:
     features = np.random.default_rng(5).normal(size=(len(real.metadata), 256))
-    table = knn_transfer((real.metadata, features), ks=[1, 5], alignments=["none", "training", "transductive"]).query(
-        "metric == 'knn_accuracy'"
+    every = knn_transfer(
+        (real.metadata, features),
+        ks=[1, 5],
+        metrics=["cosine", "euclidean"],
+        alignments=["none", "training", "transductive"],
+        variants=["not_same_plate", "not_same_well"],
     )
+    table = every[~every.metric.str.endswith("random_features") & (every.metric != "knn_accuracy_not_same_well")]
+    assert len(table) == 2 * 2 * 3 * 2
     honest = table[table.alignment != "transductive"]
     assert (honest.value < 0.015).all()  # chance is 0.3 %, four standard errors above it 1 %
     assert (table[table.alignment == "transductive"].value > 0.95).all()
+    # Where the tested position is hidden, even that alignment gives nothing away: 112 wells, chance at most 7 %.
+    hidden = every[every.metric == "knn_accuracy_not_same_well"]
+    assert len(hidden) == 2 * 3 * 2 and (hidden.value < 0.07).all()
     control = position_control(real.metadata, features, ks=[1])
     assert control.value.item() < 0.065  # chance is 1.6 %
 
@@ -104,6 +113,23 @@ def test_every_fold_is_scikit_learns(metric: str, alignment: str) -> None:
             peer = KNeighborsClassifier(score.k, metric=metric, weights="distance")
             right.append(peer.fit(moved[training], labels[training]).predict(moved[tested]) == labels[tested])
         np.testing.assert_array_equal(score.correct, np.concatenate(right))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_a_fold_of_the_real_plates_is_scikit_learns(real: WellsTable, metric: str) -> None:
+    scores = score_transfers(real, metrics=[metric], alignments=["none", "training"]).scores
+    labels = real.metadata.Metadata_broad_sample.to_numpy()
+    plates, positions = real.metadata.Metadata_Plate.to_numpy(), real.metadata.Metadata_Well.to_numpy()
+    exact = real.profiles.astype(np.float64)
+    for score in scores:
+        if score.metric != "knn_accuracy":
+            continue
+        tested = score.rows[score.folds == 2]
+        training = real.metadata.Metadata_broad_sample.notna().to_numpy() & (plates != plates[tested[0]])
+        moved = align(exact, plates, positions, 0.5, training) if score.alignment == "training" else exact
+        peer = KNeighborsClassifier(score.k, metric=metric, weights="distance", algorithm="brute")
+        right = peer.fit(moved[training], labels[training]).predict(moved[tested]) == labels[tested]
+        np.testing.assert_array_equal(score.correct[score.folds == 2], right)
 
 
 def test_transfers_between_cell_lines() -> None:
