@@ -291,10 +291,15 @@ def batches(screen: Path, scratch: Path, repeats: int) -> None:
     import torch
     from torch.utils.data import DataLoader, Dataset
 
+    from sslprofiler_core.recipes import TrainRecipe
+    from sslprofiler_core.training.loader import PairLoader
+    from sslprofiler_core.training.pairs import PairOrder
+
     (tiffs,) = open_plates([screen])
     if not (scratch / "compressed.zarr").exists():
         convert_plates([screen], scratch / "compressed.zarr")
     (stored,) = open_plates([scratch / "compressed.zarr"])
+    contents = [path.read_bytes() for site in tiffs.sites for path in site.paths]
     order = np.random.default_rng(0).permutation(len(tiffs.sites)).tolist()
     workers = os.cpu_count() or 1
 
@@ -311,6 +316,19 @@ def batches(screen: Path, scratch: Path, repeats: int) -> None:
             for _ in pool.map(lambda k: read_site(plate.sites[k]), chosen):
                 pass
 
+    def pairs(plate: Plate) -> Callable[[], None]:
+        """Training's own loader over one epoch: each site read serves as ``v1`` and as the other's ``v2``."""
+        names = tuple(range(len(plate.channels)))
+        scale = {plate.name: {channel.name: (0.0, 1.0) for channel in plate.channels}}
+        sites = PairOrder.over(plate.sites, TrainRecipe(batch=2))
+
+        def run() -> None:
+            with PairLoader(sites, [plate], {plate.name: names}, scale, 0) as loader:
+                for step in range(sites.steps_per_epoch):
+                    loader.batch(step, sites.steps_per_epoch)
+
+        return run
+
     loader = DataLoader(Tiffs(), batch_size=2, num_workers=workers, persistent_workers=True)
     name = f"DataLoader, {workers} workers, tifffile"
     times = race(
@@ -318,10 +336,30 @@ def batches(screen: Path, scratch: Path, repeats: int) -> None:
             name: lambda: sum(len(batch) for batch in loader),
             f"read_site in {workers} threads, TIFFs": lambda: threads(tiffs, order),
             f"read_site in {workers} threads, store": lambda: threads(stored, order),
+            "PairLoader, TIFFs": pairs(tiffs),
+            "PairLoader, store": pairs(stored),
+            LIMIT_ALL: lambda: decode_all(contents, workers),
         },
         repeats,
     )
     table("Sites delivered with all cores", times, len(order), "site", name)
+    share = speed(times, "PairLoader, TIFFs", LIMIT_ALL)
+    print(f"\nPairLoader, TIFFs: {share:.2f} of the decoder's own speed on {workers} threads.")
+
+
+LIMIT_ALL = "libtiff on bytes in memory, all cores (limit of TIFFs)"
+
+
+def decode_all(contents: Sequence[bytes], workers: int) -> None:
+    """Decode planes with all cores, each thread into memory that it uses again."""
+
+    def work(first: int) -> None:
+        memory = None
+        for data in contents[first::workers]:
+            memory = imagecodecs.tiff_decode(data, out=memory)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(workers)))
 
 
 if __name__ == "__main__":

@@ -205,8 +205,18 @@ def test_two_at_once_are_refused(make_plate: MakePlate, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_killed_again_and_again_it_ends_as_if_nothing_had_been(make_plate: MakePlate, tmp_path: Path) -> None:
+    kill_and_finish(make_plate, tmp_path, sites=4, fewest=3)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+def test_killed_ten_times_it_ends_as_if_nothing_had_been(make_plate: MakePlate, tmp_path: Path) -> None:
+    kill_and_finish(make_plate, tmp_path, sites=20, fewest=10)
+
+
+def kill_and_finish(make_plate: MakePlate, tmp_path: Path, sites: int, fewest: int) -> None:
     wells = [(row, column) for row in (1, 2, 3) for column in (1, 2, 3, 4)]
-    root = make_plate(wells=wells, sites=4, size=(48, 40))
+    root = make_plate(wells=wells, sites=sites, size=(48, 40), records=None)
     convert_plates([root], tmp_path / "whole.zarr")
     store = tmp_path / "s.zarr"
     code = (
@@ -233,7 +243,7 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_been(make_plate: MakeP
             process.stdout.close()
         break
     time.sleep(0.01)
-    assert kills >= 3
+    assert kills >= fewest
     assert same_tree(store / "P1", tmp_path / "whole.zarr" / "P1")
     assert {path.name for path in store.iterdir()} == {"P1", "zarr.json"}
 
