@@ -67,7 +67,7 @@ class NeighboursPanel(QWidget):
         self.query_box, self.distance = QComboBox(), QComboBox()
         self.k = QSpinBox()
         self.not_same: dict[Same, QCheckBox] = {}
-        self.same_line = QCheckBox("same cell line")
+        self.not_the_same, self.same_line = QLabel("not the same"), QCheckBox("same cell line")
         self.channels = ChannelBar(self.thumbnails)
         self.warning, self.summary, self.control = QLabel(), QLabel(), QLabel()
         self.read_button = QPushButton()
@@ -125,16 +125,16 @@ class NeighboursPanel(QWidget):
             f"#alignment_warning {{ border: 1px solid {style.WARNING}; border-radius: 5px; padding: 4px; }}"
         )
         self.warning.setToolTip(
-            "Each well was moved towards the mean of its well position over all plates, its label's wells included. "
-            "As a compound often sits at one position, even random features would then agree. Neighbours in a table "
-            "made without --align tell more."
+            "Each well was moved towards the mean of its well position over all plates, whatever was done to it. As a "
+            "compound often sits at one position, even random features would then agree. Neighbours in a table made "
+            "without --align tell more."
         )
         self.read_button.hide()
         self.view.side = 104
 
     def _lay_out(self) -> None:
         bar = FlowBar(self.k, self.query_box, self.distance, self.channels, gap=style.GAP)
-        filters = FlowBar(QLabel("not the same"), *self.not_same.values(), self.same_line, gap=style.GAP + 2)
+        filters = FlowBar(self.not_the_same, *self.not_same.values(), self.same_line, gap=style.GAP + 2)
         button = QHBoxLayout()
         button.addWidget(self.read_button)
         button.addStretch(1)
@@ -183,6 +183,7 @@ class NeighboursPanel(QWidget):
         }
         for same, box in self.not_same.items():
             box.setVisible(there[same])
+        self.not_the_same.setVisible(any(there.values()))
         self.same_line.setVisible(roles is not None and roles.cell_line is not None)
         words = alignment_warning(table) if table is not None else ""
         self.warning.setText(words)

@@ -88,8 +88,8 @@ class Position:
         """In a sentence."""
         if self.value is None:
             return self.note or "No position control."
-        text = f"Position control {100 * self.value:.0f} % (chance {100 * self.chance:.1f} %, {self.count:,} controls)"
-        return text + (": part of what is near here is position, not compound." if self.strong else ".")
+        text = f"Position control {100 * self.value:.0f} % (chance {100 * self.chance:.1f} %, {self.count:,} wells)"
+        return text + (": position is part of what is near." if self.strong else ".")
 
 
 class Finder:
@@ -226,10 +226,7 @@ def alignment_warning(table: TableView) -> str:
         return ""
     alpha = done.get("alpha")
     kept = f" (alpha {alpha})" if alpha is not None else ""
-    return (
-        f"This table was aligned with its own wells{kept}: wells at one position were moved together whatever was done "
-        "to them, so neighbours agree more than they should."
-    )
+    return f"This table was aligned with its own wells{kept}: neighbours agree more than they should."
 
 
 def features_bytes(table: TableView) -> int:

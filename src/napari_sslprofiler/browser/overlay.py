@@ -117,6 +117,6 @@ class Overlay(QWidget):
         painter.drawText(area, bottom | Qt.AlignmentFlag.AlignLeft, note)
         if self.message:
             painter.setFont(self.font())
-            middle = self.rect().adjusted(40, 20, -40, -20)
+            middle = self.rect().adjusted(60, 20, -60, -20)  # clear of the tools
             flags = int(Qt.AlignmentFlag.AlignCenter.value) | int(Qt.TextFlag.TextWordWrap.value)
             painter.drawText(middle, flags, self.message)

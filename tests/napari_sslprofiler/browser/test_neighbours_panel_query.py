@@ -153,7 +153,7 @@ def test_position_control_finds_positions(tmp_path: Path) -> None:
     shifted = rng.normal(size=(ROWS, 12)) * 0.01 + rng.normal(size=(places.max() + 1, 12))[places]
     position = position_of(table_of(tmp_path, shifted))
     assert position.strong and position.value is not None and position.value > nothing.value
-    assert "position, not compound" in position.words()
+    assert "position is part of what is near" in position.words()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -405,6 +405,14 @@ def bad_table(kind: str, folder: Path) -> Path:
         values[1] = np.nan
         write_wells(path, frame, values, {})
         write_map(path, np.where(np.isnan(values[:, :2]), np.nan, values[:, :2]))
+    elif kind == "missing files":
+        info = {"plates": {"P1": str(folder / "gone")}}
+        (folder / "gone").mkdir()
+        write_wells(path, frame.iloc[[0, 2]], values[[0, 2]], info)
+        write_map(path, np.eye(2))
+    elif kind == "duplicate wells":
+        write_wells(path, frame, values, {})
+        write_map(path, values[:, :2])
     elif kind == "200 categories":
         many = pd.DataFrame(
             {
@@ -420,7 +428,10 @@ def bad_table(kind: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["rubbish", "one row", "empty rows", "200 categories", "no features"])
+ODD = ["rubbish", "one row", "empty rows", "missing files", "duplicate wells", "200 categories", "no features"]
+
+
+@pytest.mark.parametrize("kind", ODD)
 def test_odd_tables_work_or_say_why(browser: BrowserWidget, tmp_path: Path, qtbot: QtBot, kind: str) -> None:
     path = bad_table(kind, tmp_path)
     browser.open(path)
@@ -432,6 +443,8 @@ def test_odd_tables_work_or_say_why(browser: BrowserWidget, tmp_path: Path, qtbo
     settle(browser, qtbot)
     if kind == "no features":
         qtbot.waitUntil(lambda: "no numeric feature" in browser.banner.words.text(), timeout=10000)
+    if kind == "duplicate wells":
+        qtbot.waitUntil(lambda: "1 rows repeat wells" in browser.banner.words.text(), timeout=10000)
     browser.state.current = 0
     browser.state.hovered = len(browser.state) - 1
     browser.state.select_all()
@@ -442,7 +455,38 @@ def test_odd_tables_work_or_say_why(browser: BrowserWidget, tmp_path: Path, qtbo
         assert any("others" in entry.text for entry in browser.legend.entries())
         assert "c199" in {entry.text for entry in browser.legend.entries()}
     settle(browser, qtbot)
-    browser.save_picture(tmp_path / "p.png")
+    if kind == "missing files":
+        assert browser.status.text().startswith(("no images", "images of 0"))
+    rows = len(browser.state)
+    browser.state.set_search("")
+    panels: dict[str, Any] = {title: browser.panel(title) for title in ("Plates", "Gallery", "Table")}
+    gallery, table, plates = panels["Gallery"], panels["Table"], panels["Plates"]
+    browser.panel("Gallery")
+    qtbot.waitUntil(lambda: len(gallery.view.rows) == rows, timeout=20000)
+    browser.panel("Table")
+    qtbot.waitUntil(lambda: len(table.model.rows) == rows, timeout=20000)
+    assert plates is not None and "cannot be shown" not in getattr(plates, "text", str)()
+    if kind != "no features":
+        neighbours: Any = browser.panel("Neighbours")
+        qtbot.waitUntil(lambda: not neighbours.busy, timeout=20000)
+        qtbot.waitUntil(lambda: neighbours.summary.text() not in ("", "Reading features …"), timeout=20000)
+    if browser.state.positions is not None:
+        browser.save_picture(tmp_path / "p.png")
+        assert (tmp_path / "p.png").is_file()
+
+
+def test_features_are_read_only_when_neighbours_are_asked_for(opened: BrowserWidget, qtbot: QtBot) -> None:
+    state = opened.state
+    assert state.table is not None
+    for title in ("Gallery", "Plates", "Table"):
+        opened.panel(title)
+        state.colour_by("Metadata_Score")
+        state.select([0, 1, 2])
+        state.current = 2
+        settle(opened, qtbot)
+    assert not state.table.features.loaded
+    opened.panel("Neighbours")
+    qtbot.waitUntil(lambda: state.table is not None and state.table.features.loaded, timeout=20000)
 
 
 def test_screenshots_are_not_blank(opened: BrowserWidget, viewer: Viewer, pictures: Path, qtbot: QtBot) -> None:
