@@ -335,7 +335,7 @@ def test_other_plates_are_refused(copied: RunFolder, resume: Resume, simulated: 
 def test_other_channels_are_refused(copied: RunFolder, resume: Resume, tmp_path: Path) -> None:
     names = tmp_path / "names.toml"
     names.write_text('[1]\nname = "Nuclei"\n')
-    with pytest.raises(UserError, match=r"The run's channels are .*; the plates have Nuclei"):
+    with pytest.raises(UserError, match=r"(?s)not the run's.*the run +plate SIM00001\n.* Nuclei"):
         resume(channels_file=names)
 
 

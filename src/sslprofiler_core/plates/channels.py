@@ -240,14 +240,17 @@ def _signature(plate: Plate) -> list[tuple[str, str]]:
     return [(channel.name, channel.group) for channel in plate.channels]
 
 
-def _side_by_side(one: Plate, other: Plate) -> str:
-    def line(channel: Channel | None) -> str:
-        return f"ch{channel.number} {channel.name} ({channel.group})" if channel else "-"
+def side_by_side(left: Sequence[str], right: Sequence[str]) -> str:
+    """Two lists as the lines of a table, each under its first entry; what one lacks is "-"."""
+    width = max(map(len, left))
+    return "\n".join(f"  {a:<{width}}  {b}" for a, b in zip_longest(left, right, fillvalue="-"))
 
-    rows = [(one.name, other.name)]
-    rows += [(line(a), line(b)) for a, b in zip_longest(one.channels, other.channels)]
-    width = max(len(left) for left, _ in rows)
-    table = "\n".join(f"  {left:<{width}}  {right}" for left, right in rows)
+
+def _side_by_side(one: Plate, other: Plate) -> str:
+    def line(channel: Channel) -> str:
+        return f"ch{channel.number} {channel.name} ({channel.group})"
+
+    table = side_by_side([one.name, *map(line, one.channels)], [other.name, *map(line, other.channels)])
     return (
         f"Plates {one.name} and {other.name} have different channels. Use them apart, or name them alike with "
         f"--channels-file:\n{table}"

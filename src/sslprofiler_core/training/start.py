@@ -24,6 +24,7 @@ from sslprofiler_core.plates import (
     select_channels,
     tile_plate,
 )
+from sslprofiler_core.plates.channels import side_by_side
 from sslprofiler_core.plates.flat_field import FlatFields, measure_flat_field
 from sslprofiler_core.plates.metadata import COMPOUND, CONTROL
 from sslprofiler_core.plates.remote_cache import location
@@ -339,7 +340,8 @@ def _compare_plates(facts: RunFacts, plates: Sequence[Plate], channels: dict[str
     first = plates[0]
     found = tuple(first.channels[index].name for index in channels[first.name])
     if found != facts.channels:
-        raise UserError(f"The run's channels are {', '.join(facts.channels)}; the plates have {', '.join(found)}.")
+        table = side_by_side(["the run", *facts.channels], [f"plate {first.name}", *found])
+        raise UserError(f"The plates' channels are not the run's. Resume with the plates as they were:\n{table}")
     # A file that went bad overnight must not end the run, but it changes which sites meet from here on.
     return [
         f"Plate {plate.name} has {len(plate.sites)} complete sites, and had {facts.sites[plate.name]} when the run was "
