@@ -102,6 +102,27 @@ def test_value_and_gradients_equal_the_plain_losses(
         torch.testing.assert_close(one.grad, other.grad, rtol=tolerance, atol=tolerance)
 
 
+def test_in_float16_as_on_a_gpu_they_are_about_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cosines in float16, gradients in bf16, sums in float32."""
+    monkeypatch.setattr(chunked, "narrowed", lambda unit_MH, precision: unit_MH.half())
+    monkeypatch.setattr(chunked, "_CHUNK_CPU", 130)
+    teacher, weights = unit(2, 60), unit(3, 13)
+    student = [unit(0, 60).requires_grad_(), unit(1, 13).requires_grad_()]
+    target = chunked.sinkhorn(teacher.half(), weights.half(), TEMPERATURE)
+    assert target.bias_K.dtype == torch.float32
+    loss = chunked.cross_entropy(*student, target, torch.full((60,), 1 / 60), 0.1, torch.bfloat16)
+    loss.backward()
+    found = [tensor.grad for tensor in student]
+    plain = [tensor.detach().clone().requires_grad_() for tensor in student]
+    expected = dino_loss(plain[0] @ plain[1].T, sinkhorn_knopp(teacher @ weights.T, TEMPERATURE))
+    expected.backward()
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-3)
+    for one, other in zip(found, plain, strict=True):
+        assert one is not None and other.grad is not None and one.dtype == torch.float32
+        assert (one - other.grad).norm() < 0.02 * other.grad.norm()
+
+
 def test_no_rows_are_no_loss_and_zero_gradients() -> None:
     student, prototypes = unit(0, 0).requires_grad_(), unit(1, 13).requires_grad_()
     target = chunked.sinkhorn(unit(2, 0), unit(3, 13), TEMPERATURE)

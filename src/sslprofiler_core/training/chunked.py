@@ -165,7 +165,7 @@ class _CrossEntropy(torch.autograd.Function):
         features, prototypes = narrowed(features_MH, precision), narrowed(prototypes_KH, precision)
         # Gradients are far smaller than cosines: float16 would lose them.
         step = torch.bfloat16 if features.dtype == torch.float16 else features.dtype
-        wide_features, wide_prototypes = features.to(step), prototypes.to(step)
+        wide_features, wide_prototypes = features_MH.to(step), prototypes_KH.to(step)
         loss = torch.zeros((), dtype=weight_M.dtype, device=weight_M.device)
         descend = any(ctx.needs_input_grad)
         d_features = torch.empty_like(features_MH) if descend else loss
