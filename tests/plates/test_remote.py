@@ -252,17 +252,18 @@ def test_an_object_written_anew_is_fetched_anew(cloud: str, screen: Path) -> Non
 
 
 def test_the_cache_stays_within_its_room(cloud: str, screen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (plate,) = open_plates([f"{FOLDER}/{first_plate(screen).name}__{MEASUREMENT}"])
-    size = max(path.stat().st_size for path in files(cache_root()))
-    monkeypatch.setenv("SSLPROFILER_CACHE_GB", str(18 * size / 1e9))
-    (here,) = open_plates([first_plate(screen)])
+    source = first_plate(screen)
+    (plate,) = open_plates([f"{FOLDER}/{source.name}__{MEASUREMENT}"])
+    room = sum(path.stat().st_size for path in source.iterdir()) * 18 // 32
+    monkeypatch.setenv("SSLPROFILER_CACHE_GB", str(room / 1e9))
+    (here,) = open_plates([source])
     for site, same in zip(plate.sites, here.sites, strict=True):
         assert np.array_equal(read_site(site), read_site(same))
-        # Those that are being fetched while others are deleted may be beside it for a moment.
-        assert sum(path.stat().st_size for path in files(cache_root())) <= 18 * size
+        assert sum(path.stat().st_size for path in files(cache_root())) <= room
     kept = {path.name for path in files(cache_root())}
-    assert {path.name for path in plate.sites[-1].paths} <= kept
-    assert not {path.name for path in plate.sites[1].paths} & kept
+    # Of four sites of 8 files, the last is there, and the first is not: 18 files fit.
+    assert {path.name for path in plate.sites[3].paths} <= kept
+    assert not {path.name for path in plate.sites[0].paths} & kept
     monkeypatch.setenv("SSLPROFILER_CACHE_GB", "much")
     with pytest.raises(UserError, match="SSLPROFILER_CACHE_GB is 'much'"):
         read_site(plate.sites[1])
