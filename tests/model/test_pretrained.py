@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +20,15 @@ from sslprofiler_core.training.count import count_network
 
 SECOND, THIRD = "vit_small_patch14_dinov2.lvd142m", "vit_small_patch16_dinov3.lvd1689m"
 NAMES = get_args(Pretrained)[1:]
+CREATE = timm.create_model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow() -> Iterator[None]:
+    """Models here have two of their twelve blocks or more, so that tests are quick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm, "create_model", partial(CREATE, depth=2))
+        yield
 
 
 def recipe_of(name: str, *more: str) -> Recipe:
@@ -53,7 +64,7 @@ def test_shapes_are_those_of_timms_models(known: str) -> None:
         pytest.skip(f"timm {timm.__version__} does not have {known}")
     shape = pretrained_shape(known)
     with torch.device("meta"):
-        model = timm.create_model(known.partition(".")[0], num_classes=0, img_size=4 * shape.patch)
+        model = CREATE(known.partition(".")[0], num_classes=0, img_size=4 * shape.patch)
     block = model.blocks[0]
     assert (model.embed_dim, len(model.blocks), block.attn.num_heads) == (shape.width, shape.depth, shape.heads)
     assert model.patch_embed.patch_size == (shape.patch, shape.patch)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sslprofiler_core.errors import UserError
 from sslprofiler_core.model import build_network
 from sslprofiler_core.model.backbone import run_block
 from sslprofiler_core.recipes import load_recipe
@@ -37,13 +38,25 @@ def test_auto_compiles_long_runs_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> No
     assert not compiles(load_recipe("tiny", ["train.compile=off"]), GPU, 10**6)
     monkeypatch.setattr(speed.shutil, "which", lambda name: None)
     assert not compiles(recipe, GPU, COMPILE_STEPS)  # no compiler there
+    with pytest.raises(UserError, match=r"train\.compile = on needs a C\+\+ compiler\. Install it"):
+        compiles(load_recipe("tiny", ["train.compile=on"]), CPU, 1)
+    assert not compiles(load_recipe("tiny", ["train.compile=off"]), CPU, 1)
 
 
-def test_both_networks_are_compiled_and_the_student_alone_recomputes() -> None:
+def test_both_networks_are_compiled_and_the_student_alone_recomputes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With static shapes; the compiler itself, which takes seconds to import, is at work in the tests marked soak."""
+    asked: list[object] = []
+
+    def compile_(work: object, *, dynamic: bool) -> object:
+        asked.append((work, dynamic))
+        return lambda *rest: run_block(*rest)
+
+    monkeypatch.setattr(torch, "compile", compile_)
     recipe = load_recipe("tiny", ["train.compile=on", "train.activation_checkpointing=true"])
     student, teacher = build_network(recipe, 2)
     set_up(student, teacher, recipe, CPU, 10)
     assert (student.backbone.recompute, teacher.backbone.recompute) == (True, False)
+    assert asked == [(run_block, False)] * 2
     assert all(network.backbone._run is not run_block for network in (student, teacher))
     with teacher.backbone.uncompiled():
         assert teacher.backbone._run is run_block

@@ -33,8 +33,9 @@ def write(run: RunFolder, *events: dict[str, Any]) -> None:
 
 def steps(first: int, last: int, began: float = 1e9) -> list[dict[str, Any]]:
     """Step events, one every half second."""
+    pace = {"pairs_per_s": 16.0, "utilisation": 0.3}
     return [
-        {"event": "step", "step": n, "loss": 1.0 / n, "lr": 0.1, "pairs_per_s": 16.0, "time": began + 0.5 * n}
+        {"event": "step", "step": n, "loss": 1.0 / n, "lr": 0.1, **pace, "time": began + 0.5 * n}
         for n in range(first, last + 1)
     ]
 
@@ -73,7 +74,7 @@ def test_a_life(run: RunFolder) -> None:
         state = watcher.poll()
         assert (state.status, state.step, state.pid) == (RunStatus.RUNNING, 20, os.getpid())
         assert state.eta_s == pytest.approx(40.0)
-        assert state.pairs_per_s == 16.0
+        assert (state.pairs_per_s, state.utilisation) == (16.0, 0.3)
         run.ask("pause")
         assert watcher.poll().status is RunStatus.PAUSING
         run.ask("stop")

@@ -7,6 +7,7 @@ import shutil
 
 import torch
 
+from sslprofiler_core.errors import UserError
 from sslprofiler_core.model.network import Network
 from sslprofiler_core.recipes import Recipe
 
@@ -27,8 +28,21 @@ def set_up(student: Network, teacher: Network, recipe: Recipe, device: torch.dev
 
 
 def compiles(recipe: Recipe, device: torch.device, steps: int) -> bool:
-    """Whether blocks are compiled: as the recipe says, or, by ``auto``, on a GPU in a long run, with all it takes."""
-    if recipe.train.compile != "auto":
-        return recipe.train.compile == "on"
-    tools = importlib.util.find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
-    return device.type == "cuda" and steps >= COMPILE_STEPS and tools
+    """Whether blocks are compiled: as the recipe says, or, by ``auto``, on a GPU in a long run, with all it takes.
+
+    Raises
+    ------
+    UserError
+        When the recipe wants it, and what compiles is not there.
+    """
+    if recipe.train.compile == "off":
+        return False
+    gpu = device.type == "cuda"
+    missing = [] if any(map(shutil.which, ("cc", "gcc", "clang", "cl"))) else ["a C++ compiler"]
+    if gpu and importlib.util.find_spec("triton") is None:
+        missing.append("the package triton")
+    if recipe.train.compile == "auto":
+        return gpu and steps >= COMPILE_STEPS and not missing
+    if missing:
+        raise UserError(f"train.compile = on needs {' and '.join(missing)}. Install it, or set train.compile=off.")
+    return True
