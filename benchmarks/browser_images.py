@@ -166,10 +166,8 @@ def figures(table: Path) -> dict[str, float]:
     found["click to image"] = statistics.median(taken)
     found["click to image, slowest of 9"] = max(taken)
 
-    start = time.perf_counter()
     neighbours: Any = widget.panel("Neighbours")
     settle(lambda: neighbours.answer is not None)
-    found["neighbours: first, features are read"] = time.perf_counter() - start
     settle(lambda: not neighbours.busy)
     taken = []
     for row in range(200, 209):
