@@ -92,8 +92,8 @@ class PreviewWidget(QWidget):
         self.second_check.setToolTip("Show the site that v2 is taken from beside it, with its crop")
         top = QHBoxLayout()
         top.addWidget(self.title, 1)
-        top.addWidget(self.crop_check)
-        top.addWidget(self.second_check)
+        for check in (self.crop_check, self.second_check):
+            top.addWidget(check)
         self.bar = DrawBar()
         self.canvas = ViewsCanvas()
         self.pixel = QLabel()
@@ -111,10 +111,8 @@ class PreviewWidget(QWidget):
         above.setContentsMargins(0, 0, 0, 0)
         above.setSpacing(style.GAP)
         above.addLayout(top)
-        above.addWidget(self.bar)
-        above.addWidget(self.canvas, 1)
-        above.addWidget(self.pixel)
-        above.addWidget(self.message)
+        for part in (self.bar, self.canvas, self.pixel, self.message):
+            above.addWidget(part, int(part is self.canvas))
         self.form = RecipeForm(Recipe, show={"augment": None, "loss": ("mask_images", "mask_ratio")})
         self.recipe_bar = RecipeBar(self.form.value)
         settings = QWidget()
