@@ -39,6 +39,8 @@ def progress_words(state: RunState) -> str:
     parts = [f"step {state.step:,} of {state.steps:,}"]
     if state.pairs_per_s is not None:
         parts.append(f"{state.pairs_per_s:,.{0 if state.pairs_per_s >= 10 else 1}f} pairs/s")
+    if state.utilisation is not None:
+        parts.append(f"{_percent(state.utilisation)} of the machine's peak")
     if state.eta_s is not None and state.status is RunStatus.RUNNING:
         parts.append(f"{duration_words(state.eta_s)} left")
     return " · ".join(parts)
