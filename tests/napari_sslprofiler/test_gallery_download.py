@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,13 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.plates import load_metadata, open_plates
 
 from ..plates.conftest import cloud, object_store, screen
-from ..plates.object_store import Fault, put_plate
+from ..plates.object_store import Fault, put_plate, remove_plate
 
 __all__ = ["cloud", "object_store", "screen"]  # fixtures
 
 
 @pytest.fixture
-def gallery(cloud: str, screen: Path, tmp_path: Path) -> str:
+def gallery(cloud: str, screen: Path, tmp_path: Path) -> Iterator[str]:
     """The address of a bucket that has the well's first two sites under their real names, and another well's."""
     made = tmp_path / "renamed"
     made.mkdir()
@@ -26,8 +27,9 @@ def gallery(cloud: str, screen: Path, tmp_path: Path) -> str:
     for path in source.iterdir():
         well = "r04c08" if path.name.startswith(wells[0]) else "r05c01"
         (made / f"{well}{path.name[6:]}").write_bytes(path.read_bytes())
-    put_plate(cloud, made, PLATE)
-    return cloud
+    root = put_plate(cloud, made, PLATE)
+    yield cloud
+    remove_plate(cloud, root, made)  # every server of this process has the same buckets
 
 
 def test_the_well_arrives_whole_once(gallery: str, tmp_path: Path) -> None:

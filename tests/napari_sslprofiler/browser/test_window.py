@@ -197,13 +197,13 @@ def test_hovering_tells_and_shows_a_card_with_a_thumbnail(opened: BrowserWidget,
 
     opened.state.thumbnail_for = thumbnail
     QTest.mouseMove(opened.map.overlay, pixel_of(opened, row) + QPoint(1, 1))
-    qtbot.waitUntil(lambda: opened.state.hovered == row, timeout=3000)
+    qtbot.waitUntil(lambda: opened.state.hovered == row, timeout=10_000)
     assert opened.map.card.isVisible() and opened.map.card.row == row
     assert opened.state.table is not None
     name = opened.state.table.row_name(row)
     words = opened.map.card.findChildren(type(opened.status).__mro__[1])
     assert any(name in label.text() for label in words)
-    qtbot.waitUntil(lambda: any(label.isVisible() and not label.pixmap().isNull() for label in words), timeout=3000)
+    qtbot.waitUntil(lambda: any(label.isVisible() and not label.pixmap().isNull() for label in words), timeout=10_000)
     opened.map.leave()
     assert opened.state.hovered is None and not opened.map.card.isVisible()
 
