@@ -69,8 +69,11 @@ def outline(crop: Crop, side: float) -> NDArray[np.float64]:
 
 
 def warm_up() -> None:
-    """Import what napari's first such layer does, pandas among it: for a worker thread."""
-    Vectors(np.zeros((1, 2, 2)))
+    """Import what napari's first such layer does: for a worker thread.
+
+    No layer is made: its units' registry builds itself when first used, which two threads at once break.
+    """
+    import pandas  # noqa: F401 - for its side effect
 
 
 class CropLayer:

@@ -11,9 +11,10 @@ import pandas as pd
 import platformdirs
 import pytest
 from PIL import Image
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent, QImage
+from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent, QImage, QMouseEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_sslprofiler.browser import map_drawing
 from napari_sslprofiler.browser.palette import rgb
@@ -196,7 +197,11 @@ def test_hovering_tells_and_shows_a_card_with_a_thumbnail(opened: BrowserWidget,
         return picture if asked == row and len(calls) > 2 else None
 
     opened.state.thumbnail_for = thumbnail
-    QTest.mouseMove(opened.map.overlay, pixel_of(opened, row) + QPoint(1, 1))
+    # Sent to the widget: the display's one pointer tells only the topmost window of its moves.
+    at, none = pixel_of(opened, row) + QPoint(1, 1), Qt.MouseButton.NoButton
+    assert opened.map.overlay.hasMouseTracking()
+    move = QMouseEvent(QEvent.Type.MouseMove, QPointF(at), none, none, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(opened.map.overlay, move)
     qtbot.waitUntil(lambda: opened.state.hovered == row, timeout=10_000)
     assert opened.map.card.isVisible() and opened.map.card.row == row
     assert opened.state.table is not None
