@@ -25,7 +25,8 @@ class MapCanvas:
 
     def __init__(self, parent: QWidget | None = None) -> None:
         app.use_app(API_NAME.lower())
-        self._canvas = SceneCanvas(keys=None, show=False, bgcolor="white", parent=parent)
+        # Qt composes the window from what is drawn: to swap buffers of its own would only wait for it.
+        self._canvas = SceneCanvas(keys=None, show=False, bgcolor="white", parent=parent, autoswap=False)
         self._points = Points(parent=self._canvas.scene)
         self._points.transform = STTransform()
         self._picture = Image(

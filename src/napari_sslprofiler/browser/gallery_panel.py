@@ -20,6 +20,7 @@ from .gallery_flow import FlowBar
 from .gallery_layout import Group
 from .gallery_order import arrange
 from .gallery_view import SIZES, GalleryView
+from .one_frame import FEW_ROWS, Prompt
 from .state import BrowserState
 from .thumbnails_bar import ChannelBar
 from .thumbnails_link import thumbnails_of
@@ -79,7 +80,7 @@ class GalleryPanel(QWidget):
         self.count = style.ElidedLabel()
         self.take_away = TakeAway(state, self)
         self._picking = False
-        self._ordering: Latest[Wish, Order] = Latest(_order, self._ordered, self.count.set_words, self)
+        self._ordering: Prompt[Wish, Order] = Prompt(_order, self._ordered, self.count.set_words, self)
         self._finding: Latest[tuple[Images, int], tuple[int, tuple[Plate, tuple[Site, ...]] | None]] = Latest(
             _find, self._found, self.count.set_words, self
         )
@@ -205,7 +206,7 @@ class GalleryPanel(QWidget):
             self.group.currentData() or "",
             keep,
         )
-        self._ordering.ask(wish)
+        self._ordering.ask(wish, len(self._state) <= FEW_ROWS)
 
     def _ordered(self, order: Order) -> None:
         if order.rows.max(initial=-1) >= len(self._state):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,10 +46,14 @@ class Images:
 
     def names(self) -> frozenset[str]:
         """Plates of the table."""
+        return self._names
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
         column = self._table.roles.plate
         if column is None:
             return frozenset()
-        return frozenset(self._table.metadata[column].dropna().astype(str).unique())
+        return frozenset(map(str, self._table.metadata[column].dropna().unique()))
 
     def point(self, folders: Mapping[str, Path]) -> None:
         """Say where plates are, plate -> folder; they are opened when looked at."""

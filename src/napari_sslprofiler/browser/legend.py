@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from qtpy.QtCore import QModelIndex, QPoint, QPointF, QRect, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPen
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -37,10 +37,11 @@ _FOUND = 30  # categories that a search lists
 class _Lines(QStyledItemDelegate):
     """Paints a line: a dot, the category, how many rows it has."""
 
+    text = QColor("white")
+
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         entry: LegendEntry = index.data(_ENTRY)
-        widget = self.parent()
-        text = style.text(widget)
+        text = self.text
         faint = QColor(text)
         faint.setAlpha(130)
         painter.save()
@@ -66,6 +67,16 @@ class _Lines(QStyledItemDelegate):
         return QSize(100, option.fontMetrics.height() + 5)
 
 
+class _List(QListWidget):
+    """A list that looks up its theme's colour once, not for each line."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        delegate = self.itemDelegate()
+        if isinstance(delegate, _Lines):
+            delegate.text = style.text(self)
+        super().paintEvent(event)
+
+
 class Legend(QWidget):
     """Legend of a browser's state. A click on a line hides or shows it, Ctrl shows it alone, a right click selects."""
 
@@ -73,7 +84,7 @@ class Legend(QWidget):
         super().__init__(parent)
         self._state = state
         self.title = style.heading("")
-        self.lines = QListWidget()
+        self.lines = _List()
         self.lines.setItemDelegate(_Lines(self.lines))
         self.lines.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.lines.setUniformItemSizes(True)

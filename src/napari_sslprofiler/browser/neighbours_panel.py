@@ -18,6 +18,7 @@ from napari_sslprofiler.site_display import display_of
 from .gallery_flow import FlowBar
 from .gallery_view import GalleryView
 from .neighbours_panel_query import Answer, Finder, Position, Question, alignment_warning, features_bytes
+from .one_frame import Prompt
 from .state import BrowserState
 from .thumbnails_bar import ChannelBar
 from .thumbnails_link import thumbnails_of
@@ -75,10 +76,11 @@ class NeighboursPanel(QWidget):
             self.thumbnails.store, self.thumbnails.caption, self.thumbnails.reason, who="neighbours"
         )
         self._allowed: TableView | None = None  # a table whose features may be read, large as they are
+        self._control_of: tuple[TableView, str] | None = None  # whose position control is on show, or on its way
         self._beside: int | None = None
         self._stale = True
-        self._asking: Latest[Question, Answer] = Latest(self.finder.answer, self._answered, self._failed, self)
-        self._controlling: Latest[tuple[TableView, Any], tuple[TableView, Position]] = Latest(
+        self._asking: Prompt[Question, Answer] = Prompt(self.finder.answer, self._answered, self._failed, self)
+        self._controlling: Prompt[tuple[TableView, Any], tuple[TableView, Position]] = Prompt(
             self._find_position, self._positioned, self.control.setText, self
         )
         self._pairing: Latest[Pair, tuple[Pair, tuple[Plate, Site] | None]] = Latest(
@@ -172,7 +174,7 @@ class NeighboursPanel(QWidget):
     def _new_table(self, table: TableView | None) -> None:
         self._asking.forget()
         self._controlling.forget()
-        self.answer = self.position = None
+        self.answer = self.position = self._control_of = None
         self._beside = None
         roles = table.roles if table is not None else None
         there = {
@@ -244,7 +246,7 @@ class NeighboursPanel(QWidget):
             self.summary.setText("Reading features …")
             self._first_site.start()
         else:
-            self._asking.ask(question)
+            self._asking.ask(question, self.finder.quick(question))
 
     def _ask_after_site(self) -> None:
         """Reading features takes what the site on its way needs too, and that is what was clicked for."""
@@ -291,7 +293,10 @@ class NeighboursPanel(QWidget):
         self.summary.setText(words)
         self.summary.setToolTip(f"found in {1000 * answer.seconds:.0f} ms; green: the same label as the query's")
         self._state.neighbours = answer.rows
-        self._controlling.ask((answer.question.table, answer.question.metric))
+        wanted = (answer.question.table, answer.question.metric)
+        if wanted != self._control_of:
+            self._control_of = wanted
+            self._controlling.ask(wanted)
 
     def _failed(self, message: str) -> None:
         self.summary.setText(message)

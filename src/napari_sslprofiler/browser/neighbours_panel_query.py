@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Metric = Literal["cosine", "euclidean"]
 
+_QUICK = 8_000_000  # numbers in the features of a table that is searched within some milliseconds
 _MOST_CONTROLS = 5000  # of the position control; more are sampled
 
 
@@ -101,6 +102,7 @@ class Finder:
         self._indices: dict[Metric, NeighbourIndex] = {}
         self._positions: dict[Metric, Position] = {}
         self._codes: dict[Same, NDArray[np.int64]] = {}
+        self._asked: set[Metric] = set()
 
     def _of(self, table: TableView) -> None:
         if self._table is not table:
@@ -108,6 +110,16 @@ class Finder:
             self._indices.clear()
             self._positions.clear()
             self._codes = {}
+            self._asked.clear()
+
+    def quick(self, question: Question) -> bool:
+        """Whether an answer takes some milliseconds: one was given before, and the table is small."""
+        table = question.table
+        if not self._lock.acquire(blocking=False):
+            return False  # another index is being made
+        known = self._table is table and question.metric in self._asked
+        self._lock.release()
+        return known and table.features().size <= _QUICK
 
     def codes(self, table: TableView) -> dict[Same, NDArray[np.int64]]:
         """What rows share; see ``exploring.queries.row_codes``."""
@@ -149,6 +161,9 @@ class Finder:
         seconds = time.perf_counter() - start
         codes = self.codes(table)
         allowed = allowed_rows(codes, index.finite, rows, question.exclude, question.within)
+        with self._lock:
+            if self._table is table:
+                self._asked.add(question.metric)
         labels = codes.get("compound")
         if labels is None:
             labels = np.full(len(table), -1, np.int64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QGuiApplication, QResizeEvent
+from qtpy.QtGui import QGuiApplication, QResizeEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -24,15 +24,16 @@ from qtpy.QtWidgets import (
 
 from napari_sslprofiler import style
 from napari_sslprofiler.background import Latest
-from napari_sslprofiler.plates.plate_map import PlateMap
 
 from .colouring import Colouring
 from .columns import Column
 from .gallery_flow import FlowBar
 from .jobs import compute
+from .one_frame import FEW_ROWS, Prompt
 from .palette import hex_of
 from .plates_panel_grid import Grid, grid_of, well_colours, well_words
 from .plates_panel_key import ColourKey
+from .plates_panel_map import TellingMap
 from .plates_panel_strip import PlateStrip
 from .state import BrowserState, TableView
 
@@ -68,7 +69,7 @@ class PlatesPanel(QWidget):
     def __init__(self, state: BrowserState, viewer: Viewer) -> None:
         super().__init__()
         self._state, self._viewer = state, viewer
-        self.map, self.strip, self.key = PlateMap(), PlateStrip(), ColourKey()
+        self.map, self.strip, self.key = TellingMap(), PlateStrip(), ColourKey()
         self.plate_box = QComboBox()
         self.before, self.after = QToolButton(), QToolButton()
         self.everywhere = QCheckBox("Select on all plates")
@@ -80,7 +81,7 @@ class PlatesPanel(QWidget):
         self._grids: dict[int, tuple[TableView, Grid | None]] = {}
         self._setting = False
         self._stale = True
-        self._drawing: Latest[Wish, Drawn] = Latest(self._draw, self._show, self.note.setText, self)
+        self._drawing: Prompt[Wish, Drawn] = Prompt(self._draw, self._show, self.note.setText, self)
         self._computing: Latest[TableView, tuple[TableView, NDArray[Any]]] = Latest(
             _control_distances, self._computed, self._not_computed, self
         )
@@ -150,6 +151,7 @@ class PlatesPanel(QWidget):
 
     def _connect(self) -> None:
         self.plate_box.currentIndexChanged.connect(lambda _: self._show_plate())
+        self.map.words_of = self._words_of
         self.map.clicked.connect(self._click)
         self.map.activated.connect(self._click)
         self.map.selection_changed.connect(self._select)
@@ -176,10 +178,12 @@ class PlatesPanel(QWidget):
             self._say("Open a table to see its plates.")
             return
         names = (table.label, self._state.colouring.column)
-        self._drawing.ask(Wish(table, self._state.colouring, self._state.filter, names))
+        wish = Wish(table, self._state.colouring, self._state.filter, names)
+        kept = self._grids.get(0)
+        self._drawing.ask(wish, kept is not None and kept[0] is table and len(table) <= FEW_ROWS)
 
     def _draw(self, wish: Wish) -> Drawn:
-        """In a thread: a table's grid is made once."""
+        """A table's grid is made once, in a thread."""
         kept = self._grids.get(0)
         grid = kept[1] if kept is not None and kept[0] is wish.table else grid_of(wish.table)
         self._grids[0] = (wish.table, grid)
@@ -226,18 +230,22 @@ class PlatesPanel(QWidget):
         places = rows * grid.shape[1] + columns
         names = [grid.well_of(int(place)) for place in places]
         colours = [hex_of(colour) for colour in drawn.colours[plate, rows, columns]]
-        label = self._state.table.label if self._state.table is not None else None
-        words = well_words(
-            grid, plate, self._state.filter, self._column(self._state.colouring.column), self._column(label)
-        )
         self._setting = True
-        self.map.set_wells({n: QColor(c) for n, c in zip(names, colours, strict=True)}, words, grid.shape)
+        self.map.set_wells(dict(zip(names, colours, strict=True)), shape=grid.shape)
         self._setting = False
         self.before.setEnabled(plate > 0)
         self.after.setEnabled(plate < len(grid.plates) - 1)
         self.strip.set_current(plate, self.strip.place)
         self._show_selection()
         self._show_current(follow=False)
+
+    def _words_of(self, well: str) -> str:
+        """What is known of a well of the large plate."""
+        grid, table = self.grid, self._state.table
+        if grid is None or table is None:
+            return ""
+        columns = (self._column(self._state.colouring.column), self._column(table.label))
+        return well_words(grid, self.plate, self._state.filter, *columns, place=grid.place_of(well)).get(well, "")
 
     def _column(self, name: str | None) -> Column | None:
         return self._state.column(name) if name and name in self._state.column_names else None

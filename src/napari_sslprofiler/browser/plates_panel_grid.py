@@ -74,9 +74,14 @@ class Grid:
 
     def well_of(self, place: int) -> str:
         """A place's name."""
+        return self._names[place]
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
         from sslprofiler_core.plates import well_name
 
-        return well_name(place // self.shape[1] + 1, place % self.shape[1] + 1)
+        rows, columns = self.shape
+        return tuple(well_name(row + 1, column + 1) for row in range(rows) for column in range(columns))
 
 
 def grid_of(table: TableView) -> Grid | None:
@@ -155,10 +160,16 @@ def well_colours(
 
 
 def well_words(
-    grid: Grid, plate: int, shown: NDArray[np.bool_], column: Column | None, label: Column | None
+    grid: Grid,
+    plate: int,
+    shown: NDArray[np.bool_],
+    column: Column | None,
+    label: Column | None,
+    place: int | None = None,
 ) -> dict[str, str]:
-    """What is known of a plate's wells: well -> label, value of the coloured column, and how many rows."""
-    rows = np.flatnonzero((grid.plate == plate) & (grid.place >= 0) & shown)
+    """What is known of a plate's wells, or of one: well -> label, value of the coloured column, and how many rows."""
+    here = grid.place >= 0 if place is None else grid.place == place
+    rows = np.flatnonzero((grid.plate == plate) & here & shown)
     order = np.argsort(grid.place[rows], kind="stable")
     rows = rows[order]
     words: dict[str, str] = {}

@@ -14,11 +14,11 @@ from qtpy.QtGui import QGuiApplication, QKeySequence, QShortcut
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from napari_sslprofiler import style
-from napari_sslprofiler.background import Latest
 
 from .columns import Column, title_of
 from .export_menu import TakeAway
 from .gallery_flow import FlowBar, dress_menu_button
+from .one_frame import FEW_ROWS, Prompt
 from .state import BrowserState
 from .table_panel_model import View, arrange_rows, as_text, default_columns
 from .table_panel_view import TableModel, TableView
@@ -64,7 +64,7 @@ class TablePanel(QWidget):
         self.sort: tuple[str, bool] = ("", False)
         self._stale = True
         self._fitted: tuple[str, ...] = ()
-        self._arranging: Latest[Wish, Shown] = Latest(_arrange, self._arranged, self.count.set_words, self)
+        self._arranging: Prompt[Wish, Shown] = Prompt(_arrange, self._arranged, self.count.set_words, self)
         self._typing = QTimer(self)
         self._typing.setSingleShot(True)
         self._typing.setInterval(150)
@@ -199,7 +199,7 @@ class TablePanel(QWidget):
             choose = (self._state.column_names, (roles.label, roles.plate, roles.well, roles.site, roles.cell_line))
         words = tuple(self.search.text().split())
         view = View(self.shown_rows(), self.columns, words, *self.sort)
-        self._arranging.ask(Wish(view, self._state.column, choose))
+        self._arranging.ask(Wish(view, self._state.column, choose), choose is None and len(table) <= FEW_ROWS)
 
     def _arranged(self, shown: Shown) -> None:
         if not set(shown.columns) <= set(self._state.column_names) or (shown.rows.max(initial=-1) >= len(self._state)):
@@ -212,6 +212,7 @@ class TablePanel(QWidget):
         if shown.columns != self._fitted:
             self._fitted = shown.columns
             self.view.fit_columns()
+        self.view.lay_out()
         self._say()
 
     def _say(self) -> None:

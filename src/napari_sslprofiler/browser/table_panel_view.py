@@ -35,18 +35,30 @@ class TableModel(QAbstractTableModel):
         self.tinted = True  # not where all rows on show are selected
         self.current = -1
         self._sort = ("", False)
+        self._held: dict[str, Any] = {}  # columns as arrays: a data frame takes longer to find one than to read a cell
 
     def show(self, rows: NDArray[np.int64], columns: tuple[str, ...], sort: tuple[str, bool]) -> None:
         """Show other rows or columns."""
-        self.beginResetModel()
+        same = columns == self.columns and len(rows) == len(self.rows) and len(rows) > 0
+        if not same:
+            self.beginResetModel()
         self.rows, self.columns, self._sort = rows, columns, sort
-        self.endResetModel()
+        self._held.clear()
+        if same:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(columns) - 1))
+        else:
+            self.endResetModel()
 
     def cell(self, row: int, column: int) -> str:
         """A cell's text; ``row`` counts what is shown."""
-        values = self._values(self.columns[column])
-        at = int(self.rows[row])
-        return text_of(values.iloc[at] if hasattr(values, "iloc") else values[at])
+        return text_of(self._column(column)[int(self.rows[row])])
+
+    def _column(self, column: int) -> Any:
+        name = self.columns[column]
+        if name not in self._held:
+            values = self._values(name)
+            self._held[name] = getattr(values, "array", values)
+        return self._held[name]
 
     def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
         """How many rows are shown."""
@@ -67,7 +79,7 @@ class TableModel(QAbstractTableModel):
             if self.tinted and row < len(self.selected) and self.selected[row]:
                 return QBrush(SELECTED)
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            values = self._values(self.columns[index.column()])
+            values = self._column(index.column())
             number = getattr(values, "dtype", None) is not None and values.dtype.kind in "fiu"
             side = Qt.AlignmentFlag.AlignRight if number else Qt.AlignmentFlag.AlignLeft
             return side | Qt.AlignmentFlag.AlignVCenter
@@ -141,6 +153,12 @@ class TableView(QTableView):
     def sizeHint(self) -> QSize:
         """Some columns, some rows."""
         return QSize(420, 220)
+
+    def lay_out(self) -> None:
+        """Lay out now what the model has changed; Qt would after the next frame."""
+        for view in (self.horizontalHeader(), self.verticalHeader(), self):
+            view.doItemsLayout()
+            view.viewport().update()
 
     def fit_columns(self) -> None:
         """Widths after the first rows' values, within reason."""

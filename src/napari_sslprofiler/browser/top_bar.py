@@ -41,6 +41,7 @@ class TopBar(QWidget):
     def __init__(self, state: BrowserState, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._state = state
+        self._offered: tuple[list[str], bool] = ([], False)  # columns on the list, and whether there is a table
         self.open_button = _menu_button("Open")
         self.select_button = _menu_button("Selection")
         self.map_button = _menu_button("Map")
@@ -97,22 +98,28 @@ class TopBar(QWidget):
         for widget in (self.colour, self.search, self.only, self.select_button, self.map_button, self.save_button):
             widget.setEnabled(table is not None)
         colouring = state.colouring
-        self.colour.blockSignals(True)
-        self.colour.clear()
         names = [name for name in state.column_names if name not in COMPUTED]
+        offered = [name for name in names if name == colouring.column or state.columns.tells(name)]
+        self.colour.blockSignals(True)
+        if self._offered != (offered, table is not None):
+            self._offered = (offered, table is not None)
+            self._fill_colours()
+        wanted = _WHAT_IS_FOUND if colouring.kind == "search" else colouring.column
+        self.colour.setCurrentIndex(self.colour.findData(wanted))
+        self.colour.blockSignals(False)
+
+    def _fill_colours(self) -> None:
+        names, opened = self._offered
+        self.colour.clear()
         for name in names:
-            if name == colouring.column or state.columns.tells(name):
-                self.colour.addItem(title_of(name), name)
-        if table is not None:
+            self.colour.addItem(title_of(name), name)
+        if opened:
             self.colour.insertSeparator(self.colour.count())
             for name in COMPUTED:
                 self.colour.addItem(title_of(name), name)
             self.colour.insertSeparator(self.colour.count())
             self.colour.addItem(_ONE_COLOUR, "")
             self.colour.addItem(_WHAT_IS_FOUND, _WHAT_IS_FOUND)
-        wanted = _WHAT_IS_FOUND if colouring.kind == "search" else colouring.column
-        self.colour.setCurrentIndex(self.colour.findData(wanted))
-        self.colour.blockSignals(False)
 
     def _choose(self, place: int) -> None:
         name = self.colour.itemData(place)

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSplitter,
-    QStackedWidget,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -27,6 +26,7 @@ from napari_sslprofiler.lifetime import hear, later
 from napari_sslprofiler.state import session_of
 
 from .banner import Banner
+from .calm import Calm
 from .export_menu import TakeAway
 from .image_link import ImageLink
 from .jobs import COMPUTED, MAP_AT_ONCE, Jobs, Opened
@@ -34,6 +34,7 @@ from .layer_link import LayerLink
 from .legend import Legend
 from .map_tools import MapTools
 from .map_view import MapView
+from .one_frame import OneFrame
 from .saved import SUFFIX, save_state
 from .state import BrowserState
 from .top_bar import TopBar
@@ -59,7 +60,7 @@ _FELT = 150  # milliseconds
 _WIDE = 1.45
 
 
-class BrowserWidget(QWidget):
+class BrowserWidget(Calm):
     """Map, legend and panels of one table."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -70,6 +71,7 @@ class BrowserWidget(QWidget):
         self.jobs = Jobs(self.state, self)
         self.images = ImageLink(self.state, napari_viewer, self)
         self.layers = LayerLink(self.state, napari_viewer, self)
+        self._one_frame = OneFrame(self.state.events, self)
         self.top = TopBar(self.state)
         self.banner = Banner()
         self.map = MapView(self.state)
@@ -102,7 +104,7 @@ class BrowserWidget(QWidget):
     def _lay_out(self) -> None:
         upper = QSplitter(Qt.Orientation.Horizontal)
         upper.addWidget(self.map)
-        upper.addWidget(self.legend)
+        upper.addWidget(Calm(self.legend))
         upper.setStretchFactor(0, 1)
         upper.setStretchFactor(1, 0)
         upper.setSizes([425, 195])
@@ -116,13 +118,15 @@ class BrowserWidget(QWidget):
         bottom.addWidget(self.status, 1)
         bottom.addWidget(self.progress)
         bottom.addWidget(self.cancel)
-        layout = QVBoxLayout(self)
+        content = QWidget()
+        layout = QVBoxLayout(content)
         layout.setContentsMargins(style.MARGIN, style.MARGIN, style.MARGIN, style.GAP)
         layout.setSpacing(style.GAP)
         layout.addWidget(self.top)
         layout.addWidget(self.banner)
         layout.addWidget(self.split, 1)
         layout.addLayout(bottom)
+        self.hold(content)
 
     def _fill_menus(self) -> None:
         menu = self.top.open_button.menu()
@@ -168,21 +172,21 @@ class BrowserWidget(QWidget):
             if importlib.util.find_spec(path) is None:
                 continue
             self._pages[title] = (path, name)
-            self.panels.addTab(QStackedWidget(), title)
+            self.panels.addTab(Calm(), title)
         self.panels.setVisible(self.panels.count() > 0)
         self._fill_panel(0)
 
     def _fill_panel(self, place: int) -> None:
         """A panel is made when it is first looked at."""
         page = self.panels.widget(place)
-        if not isinstance(page, QStackedWidget) or page.count():
+        if not isinstance(page, Calm) or page.content is not None:
             return
         path, name = self._pages[self.panels.tabText(place)]
         try:
             panel: QWidget = getattr(importlib.import_module(path), name)(self.state, self._viewer)
         except Exception as error:
             panel = QLabel(f"This panel cannot be shown: {error}")
-        page.addWidget(panel)
+        page.hold(panel)
 
     def panel(self, title: str) -> QWidget | None:
         """A panel by its tab's title, made and brought to the front; None where there is no such tab."""
@@ -191,7 +195,7 @@ class BrowserWidget(QWidget):
                 self.panels.setCurrentIndex(place)
                 self._fill_panel(place)
                 page = self.panels.widget(place)
-                return page.widget(0) if isinstance(page, QStackedWidget) else None
+                return page.content if isinstance(page, Calm) else None
         return None
 
     # --- Tables ----------------------------------------------------------------------------------------------------

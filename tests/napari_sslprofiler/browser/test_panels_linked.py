@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QWidget
 
+from napari_sslprofiler.browser.columns import natural_key
 from napari_sslprofiler.browser.gallery_panel import GalleryPanel
 from napari_sslprofiler.browser.neighbours_panel import NeighboursPanel
 from napari_sslprofiler.browser.plates_panel import PlatesPanel
@@ -102,3 +105,54 @@ def test_a_point_leads_to_neighbours_and_their_images(browser: BrowserWidget, vi
     assert browser.state.thumbnail_for is not None  # what the card at the pointer shows
     qtbot.waitUntil(lambda: browser.state.thumbnail_for(4) is not None, timeout=10000)
     qtbot.wait(500)
+
+
+def test_small_tables_answer_at_once_and_in_one_frame(browser: BrowserWidget, qtbot: QtBot) -> None:
+    state, window = browser.state, browser.window()
+    frames = Frames(window)
+
+    def drawn_after(act: Callable[[], object]) -> int:
+        qtbot.wait(150)
+        frames.count = 0
+        act()
+        qtbot.wait(150)
+        return frames.count
+
+    plates = browser.panel("Plates")
+    assert isinstance(plates, PlatesPanel)
+    state.colour_by("Metadata_Plate")
+    qtbot.waitUntil(lambda: plates.grid is not None and not plates.busy, timeout=10000)
+    before = plates.map.grab().toImage()
+    state.colour_by("Metadata_Well")
+    assert plates.map.grab().toImage() != before  # no event loop has run
+    assert drawn_after(lambda: state.colour_by("Metadata_Plate")) <= 2
+    assert drawn_after(lambda: state.select([1, 2])) == 1
+    neighbours = browser.panel("Neighbours")
+    assert isinstance(neighbours, NeighboursPanel)
+    browser.images.decline()
+    state.current = 0
+    qtbot.waitUntil(lambda: neighbours.answer is not None and not neighbours.busy, timeout=20000)
+    state.current = 5
+    assert neighbours.answer is not None and neighbours.answer.question.rows.tolist() == [5]
+    assert neighbours.view.rows[0] == 5 and state.neighbours.tolist() == neighbours.answer.rows.tolist()
+    table = browser.panel("Table")
+    assert isinstance(table, TablePanel)
+    state.clear_selection()
+    qtbot.waitUntil(lambda: len(table.model.rows) == 12 and not table.busy, timeout=10000)
+    table.view.horizontalHeader().sectionClicked.emit(0)
+    first = table.model.columns[0]
+    assert [table.model.cell(i, 0) for i in range(12)] == sorted(map(str, state.values(first)), key=natural_key)
+    assert drawn_after(lambda: table.view.horizontalHeader().sectionClicked.emit(0)) == 1
+
+
+class Frames(QObject):
+    """Counts how often a window is painted."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self.count = 0
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        self.count += event.type() == QEvent.Type.UpdateRequest
+        return False
