@@ -2,18 +2,20 @@
 
 The product ranks in float32, where nearly equal distances drown in rounding. So a few more candidates than asked for
 are taken, and their distances computed from differences: exact zeros for equal rows, and ties in the order of the
-database.
+database. Where a processor has matrix instructions for bfloat16, `rounded_search` finds the same in half the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sslprofiler_core.errors import UserError
+
+from .rounded_search import RoundedSearch, pays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,8 +81,13 @@ def neighbours(queries_QD: Any, database_ND: Any, k: int, metric: Metric = "cosi
         norms_Q = search.norms_N if queries_QD is database_ND else _norms(queries)
         indices = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
         distances = torch.empty((len(queries), k), dtype=torch.float32, device=queries.device)
-        for start in range(0, len(queries), _HELD):
-            part = slice(start, start + _HELD)
+        parts: Iterable[slice | Tensor] = [slice(at, at + _HELD) for at in range(0, len(queries), _HELD)]
+        if pays(queries, database, search.norms_N, k):
+            rounded = RoundedSearch(database, search.norms_N, k, metric)
+            left = rounded.nearest(queries, norms_Q, distances, indices)
+            parts = torch.split(torch.nonzero(torch.from_numpy(left))[:, 0], search.panel)
+            del rounded
+        for part in parts:
             distances[part], indices[part] = search.nearest(queries[part], norms_Q[part])
     if isinstance(queries_QD, torch.Tensor):
         return indices, distances
