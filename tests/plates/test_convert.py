@@ -23,7 +23,6 @@ from sslprofiler_core.plates import (
     read_thumbnail,
     tile_plate,
 )
-from sslprofiler_core.plates.shards import read_shard
 from sslprofiler_core.plates.zarr_metadata import read_attributes
 
 from .conftest import MakePlate, phenix_name, write_plane
@@ -142,17 +141,26 @@ def test_a_folder_with_other_files_is_refused(make_plate: MakePlate, tmp_path: P
         convert_plates([root], root)
 
 
+@pytest.mark.parametrize("damage", ["a byte", "another image", "cut"])
+@pytest.mark.parametrize("compressed", [True, False])
 def test_a_site_that_does_not_read_back_stops_the_conversion(
-    make_plate: MakePlate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_plate: MakePlate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, compressed: bool
 ) -> None:
-    def flip(spec, channels, out):  # type: ignore[no-untyped-def]
-        image = read_shard(spec, channels, out)
-        image[0, 0, 0] ^= 1
-        return image
+    write_site = convert_module.write_site
 
-    monkeypatch.setattr(convert_module, "read_shard", flip)
+    def spoil(field, image, *rest):  # type: ignore[no-untyped-def]
+        if damage == "another image":  # whole, and wrong by one pixel
+            image = image.copy()
+            image[-1, -1, -1] ^= 1
+        level, thumbnail = write_site(field, image, *rest)
+        content = bytearray(level.file.read_bytes())
+        content[7] ^= damage == "a byte"
+        level.file.write_bytes(content[: -9 if damage == "cut" else None])
+        return level, thumbnail
+
+    monkeypatch.setattr(convert_module, "write_site", spoil)
     with pytest.raises(UserError, match="does not read back"):
-        convert_plates([make_plate()], tmp_path / "s.zarr")
+        convert_plates([make_plate()], tmp_path / "s.zarr", compressed=compressed)
     assert not (tmp_path / "s.zarr" / "P1").exists()
     with pytest.raises(UserError):
         open_plates([tmp_path / "s.zarr"])

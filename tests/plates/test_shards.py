@@ -25,7 +25,7 @@ def write_shard(
 ) -> ShardSpec:
     channels, height, width = image.shape
     if inner is None:
-        inner = (inner_size(height), inner_size(width)) if compressed else (height, width)
+        inner = (inner_size(height), width) if compressed else (height, width)
     spec = ShardSpec(path, (channels, height, width), inner, compressed)
     spec.file.parent.mkdir(parents=True)
     (path / "zarr.json").write_text(json.dumps(array_document(spec)))

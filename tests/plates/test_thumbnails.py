@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sslprofiler_core.plates import open_plates, read_site, read_thumbnail, tile_plate
+from sslprofiler_core.plates import compiled, open_plates, read_site, read_thumbnail, tile_plate
 from sslprofiler_core.plates.thumbnails import block_means
 
 from .conftest import MakePlate
@@ -23,6 +23,19 @@ def test_each_pixel_is_its_blocks_mean(height: int, width: int, channels: int, s
     for c, y, x in np.ndindex(*small.shape):
         block = image[c, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8]
         assert small[c, y, x] == int(np.floor(block.mean(dtype=np.float64) + 0.5))
+
+
+@pytest.mark.parametrize("shape", [(2, 1080, 1080), (1, 257, 271), (3, 8, 30001)])
+def test_the_compiled_loop_has_the_same_means(shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = compiled.load_loops()
+    if loops is None:
+        pytest.skip("numba does not run here")
+    image = np.random.default_rng(0).integers(0, 65536, shape, np.uint16)
+    image[:, :64] = 65535
+    monkeypatch.setattr(compiled, "_LOADED", [loops])
+    small = block_means(image)
+    monkeypatch.setattr(compiled, "_LOADED", [])
+    np.testing.assert_array_equal(small, block_means(image))
 
 
 def test_full_scale_does_not_overflow() -> None:

@@ -30,7 +30,7 @@ from .intensity import measure_scale
 from .ome_zarr import OWN
 from .open import open_plates
 from .reading import read_site
-from .shards import ShardError, read_shard
+from .shards import ShardError, shard_holds
 from .store import (
     FORMAT,
     field_path,
@@ -264,7 +264,7 @@ def _write_checked(
             if _is_whole(final, digest):
                 return None
             shutil.rmtree(final)
-        image = read_site(site, out=_memory(plate, "source"))
+        image = read_site(site, out=_memory(plate))
     except UserError as error:
         return Gap(site.paths[0], f"{site.well} site {site.site} cannot be read: {error}")
     except OSError as error:
@@ -272,7 +272,7 @@ def _write_checked(
     writing = final.with_name(f"{_UNFINISHED}{site.site}")
     level, _ = write_site(writing, image, site_attributes(plate, site, windows, digest), compressed)
     try:
-        same = _equal(read_shard(level, range(len(image)), _memory(plate, "stored")), image)
+        same = shard_holds(level, image)
     except ShardError:
         same = False
     if not same:
@@ -281,22 +281,13 @@ def _write_checked(
     return None
 
 
-def _memory(plate: Plate, purpose: str) -> NDArray[np.uint16]:
+def _memory(plate: Plate) -> NDArray[np.uint16]:
     """Memory for a site that this thread uses again: new memory for each costs as much as decoding the store."""
     shape = (len(plate.channels), *(plate.shape or (0, 0)))
-    held: NDArray[np.uint16] | None = getattr(_LOCAL, purpose, None)
+    held: NDArray[np.uint16] | None = getattr(_LOCAL, "site", None)
     if held is None or held.shape != shape:
-        held = np.empty(shape, np.uint16)
-        setattr(_LOCAL, purpose, held)
+        held = _LOCAL.site = np.empty(shape, np.uint16)
     return held
-
-
-def _equal(one: NDArray[np.uint16], other: NDArray[np.uint16]) -> bool:
-    """Whether two sites have the same pixels, compared plane by plane and, where they fit, four pixels at a time."""
-    wide = np.uint64 if one.shape[2] % 4 == 0 and one.flags.c_contiguous and other.flags.c_contiguous else np.uint16
-    return one.shape == other.shape and all(
-        np.array_equal(a.view(wide), b.view(wide)) for a, b in zip(one, other, strict=True)
-    )
 
 
 def _is_whole(field: Path, digest: str) -> bool:

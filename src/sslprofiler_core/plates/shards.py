@@ -1,9 +1,9 @@
 """One Zarr v3 shard a site, read and written directly.
 
-A plate store's arrays hold one shard (C, H, W) with inner chunks of one channel: a file whose end lists where each
-chunk lies. Opening an array with a library costs 0.9 to 4.9 ms and its reader visits the chunks one by one in Python;
-this reads the list and decodes straight into place. Only arrays of exactly this kind are read here (``shard_spec``
-says which); zarr-python reads all others, and is the tests' oracle for these.
+A plate store's arrays hold one shard (C, H, W) with inner chunks of some whole rows of one channel: a file whose end
+lists where each chunk lies. Opening an array with a library costs 0.9 to 4.9 ms and its reader visits the chunks one
+by one in Python; this reads the list and decodes straight into place. Only arrays of exactly this kind are read here
+(``shard_spec`` says which); zarr-python reads all others, and is the tests' oracle for these.
 
 Every chunk ends with the CRC-32C of its bytes, and so does the list: a flipped byte is an error and never a pixel.
 """
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from itertools import product
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ _BLOSC = {
 }
 _BLOSC_OPTIONS: dict[str, Any] = {"level": 5, "compressor": "lz4", "shuffle": "bitshuffle", "typesize": 2}
 _CRC32C = {"name": "crc32c"}
+_BLOSC_MORE = 16  # bytes that Blosc adds to what it cannot pack
+_LOCAL = local()
 _CHUNK_KEY = {"name": "default", "configuration": {"separator": "/"}}
 
 
@@ -75,13 +78,14 @@ class ShardSpec:
         return -(-self.shape[1] // self.inner[0]), -(-self.shape[2] // self.inner[1])
 
 
-def inner_size(length: int) -> int:
-    """Choose an inner chunk's side: 216 for CPJUMP1's 1080, near that for others, always a multiple of 8.
+def inner_size(height: int) -> int:
+    """Choose an inner chunk's height: 216 for CPJUMP1's 1080, near that for others, always a multiple of 8.
 
+    Chunks are as wide as the image, so that rows are packed from where they lie, and unpacked to where they belong.
     Bitshuffle leaves chunks whose element count is no multiple of 8 as they are, in silence.
     """
-    parts = -(-length // 256)
-    return 8 * -(-length // (8 * parts))
+    parts = -(-height // 256)
+    return 8 * -(-height // (8 * parts))
 
 
 def array_document(spec: ShardSpec) -> dict[str, Any]:
@@ -149,15 +153,30 @@ def shard_spec(found: ArrayMetadata) -> ShardSpec | None:
     return spec if outer == [channels, down * inner[0], across * inner[1]] else None
 
 
+def write_shard(image_CHW: NDArray[np.uint16], spec: ShardSpec) -> None:
+    """Write a site as a shard's file, on the disk when this returns. Raises OSError."""
+    with spec.file.open("wb", buffering=0) as file:
+        waiting = _encode(image_CHW, spec)
+        while len(waiting):
+            waiting = waiting[file.write(waiting.data) :]
+        os.fsync(file.fileno())
+
+
 def encode_shard(image_CHW: NDArray[np.uint16], spec: ShardSpec) -> bytes:
     """Encode a site as a shard's file."""
+    return _encode(image_CHW, spec).tobytes()
+
+
+def _encode(image_CHW: NDArray[np.uint16], spec: ShardSpec) -> NDArray[np.uint8]:
+    """Encode a site into memory that this thread uses again."""
     import imagecodecs
     from google_crc32c import value as crc32c
 
     height, width = spec.inner
     down, across = spec.grid
-    parts: list[bytes] = []
     index = np.empty((spec.shape[0], down, across, 2), "<u8")
+    room = 2 * height * width + _BLOSC_MORE
+    held = _memory("encoded", index.size // 2 * (room + _CRC) + index.nbytes + _CRC)
     at = 0
     for channel, row, column in product(range(spec.shape[0]), range(down), range(across)):
         piece = image_CHW[channel, row * height : (row + 1) * height, column * width : (column + 1) * width]
@@ -166,14 +185,28 @@ def encode_shard(image_CHW: NDArray[np.uint16], spec: ShardSpec) -> bytes:
         pixels: Any = np.ascontiguousarray(piece, "<u2")
         if spec.compressed:
             # Of bytes instead of an array, imagecodecs takes elements of one byte, whatever typesize says.
-            data = bytes(imagecodecs.blosc_encode(pixels, numthreads=1, **_BLOSC_OPTIONS))
+            place: Any = held[at : at + room].data
+            length = len(imagecodecs.blosc_encode(pixels, numthreads=1, out=place, **_BLOSC_OPTIONS))
         else:
-            data = pixels.tobytes()
-        parts += [data, struct.pack("<I", crc32c(data))]
-        index[channel, row, column] = at, len(data) + _CRC
-        at += len(data) + _CRC
+            length = pixels.nbytes
+            held[at : at + length] = pixels.reshape(-1).view(np.uint8)
+        struct.pack_into("<I", held.data, at + length, crc32c(held[at : at + length]))
+        index[channel, row, column] = at, length + _CRC
+        at += length + _CRC
     listed = index.tobytes()
-    return b"".join([*parts, listed, struct.pack("<I", crc32c(listed))])
+    end = at + len(listed)
+    held[at:end] = np.frombuffer(listed, np.uint8)
+    struct.pack_into("<I", held.data, end, crc32c(listed))
+    return held[: end + _CRC]
+
+
+def _memory(purpose: str, size: int) -> NDArray[np.uint8]:
+    """Memory that this thread uses again: new memory costs as much as what is done with it here."""
+    held: NDArray[np.uint8] | None = getattr(_LOCAL, purpose, None)
+    if held is None or len(held) < size:
+        held = np.empty(size, np.uint8)
+        setattr(_LOCAL, purpose, held)
+    return held
 
 
 def check_shard(spec: ShardSpec) -> None:
@@ -210,6 +243,36 @@ def read_shard(spec: ShardSpec, channels: Sequence[int], out: NDArray[np.uint16]
     return image
 
 
+def shard_holds(spec: ShardSpec, image_CHW: NDArray[np.uint16]) -> bool:
+    """Whether a shard's file holds a site: read from it, checked, unpacked and compared, chunk by chunk.
+
+    Raises
+    ------
+    ShardError
+        For a shard that is damaged or not whole.
+    OSError
+        For a file that can't be read.
+    """
+    if spec.shape != image_CHW.shape:
+        return False
+    chunk = np.empty(spec.inner, np.uint16)
+    with open_file(spec.file) as file:
+        for plane, places in zip(image_CHW, _read_index(file, spec), strict=True):
+            for offset, rows, columns, body in _chunks(file, spec, places):
+                _unpack(spec, offset, body, chunk)
+                expected = plane[rows, columns]
+                if not _equal(chunk[: expected.shape[0], : expected.shape[1]], expected):
+                    return False
+    return True
+
+
+def _equal(one: NDArray[np.uint16], other: NDArray[np.uint16]) -> bool:
+    """Whether two pieces have the same pixels, compared four at a time where they lie so."""
+    fit = all(piece.shape[1] % 4 == 0 and piece.strides[1] == piece.itemsize for piece in (one, other))
+    wide = np.uint64 if fit else np.uint16
+    return np.array_equal(one.view(wide), other.view(wide))
+
+
 def _read_index(file: FileIO, spec: ShardSpec) -> NDArray[np.uint64]:
     from google_crc32c import value as crc32c
 
@@ -238,9 +301,13 @@ def _read(file: FileIO, offset: int, length: int) -> bytes:
     return file.read(length)
 
 
-def _read_chunks(file: FileIO, spec: ShardSpec, index: NDArray[np.uint64], plane: NDArray[np.uint16]) -> None:
-    """Read a channel's chunks, which lie one after another in what this writes, in one go."""
-    import imagecodecs
+def _chunks(
+    file: FileIO, spec: ShardSpec, index: NDArray[np.uint64]
+) -> Iterator[tuple[int, slice, slice, NDArray[np.uint8]]]:
+    """Read a channel's chunks: each one's first byte, rows and columns, and its checked bytes, to be used at once.
+
+    They lie one after another in what this writes, and are read in one go.
+    """
     from google_crc32c import value as crc32c
 
     height, width = spec.inner
@@ -249,32 +316,53 @@ def _read_chunks(file: FileIO, spec: ShardSpec, index: NDArray[np.uint64], plane
     end = max(offset + length for row in places for offset, length in row)
     # A writer may have put the chunks in any order: then the whole span would be far more than they are.
     together = end - start <= 2 * sum(length for row in places for _, length in row)
-    span = np.frombuffer(_read(file, start, end - start), np.uint8) if together else None
-    chunk = np.empty(spec.inner, np.uint16)
-    memory = chunk.data.cast("B")
+    span = _read_into(file, start, end - start) if together else None
     for row, down in enumerate(places):
         for column, (offset, length) in enumerate(down):
-            if span is None:
-                data = np.frombuffer(_read(file, offset, length), np.uint8)
-            else:
-                data = span[offset - start : offset - start + length]
+            data = _read_into(file, offset, length) if span is None else span[offset - start : offset - start + length]
             body = data[:-_CRC]
             if len(data) != length or length <= _CRC or crc32c(body) != _number(data[-_CRC:].tobytes()):
                 raise ShardError(f"damaged: the checksum of its chunk at byte {offset:,} is wrong")
-            if spec.compressed:
-                try:
-                    packed: Any = body.data
-                    decoded = imagecodecs.blosc_decode(packed, numthreads=1, out=memory)
-                except (imagecodecs.BloscError, ValueError) as error:
-                    raise ShardError(f"damaged: its chunk at byte {offset:,} cannot be decoded ({error})") from error
-                if len(decoded) != chunk.nbytes:
-                    raise ShardError(f"damaged: its chunk at byte {offset:,} has {len(decoded):,} bytes")
-            elif len(body) == chunk.nbytes:
-                chunk = body.view("<u2").reshape(spec.inner)
-            else:
-                raise ShardError(f"damaged: its chunk at byte {offset:,} has {len(body):,} bytes")
-            place = plane[row * height : (row + 1) * height, column * width : (column + 1) * width]
-            place[:] = chunk[: place.shape[0], : place.shape[1]]
+            rows, columns = slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width)
+            yield offset, rows, columns, body
+
+
+def _read_into(file: FileIO, offset: int, length: int) -> NDArray[np.uint8]:
+    held = _memory("read", length)[:length]
+    file.seek(offset)
+    return held[: file.readinto(held.data)]
+
+
+def _unpack(spec: ShardSpec, offset: int, body: NDArray[np.uint8], chunk: NDArray[np.uint16]) -> None:
+    """Unpack a chunk's bytes into memory of its size, contiguous."""
+    import imagecodecs
+
+    memory: Any = chunk.reshape(-1).view(np.uint8)
+    length = len(body)
+    if spec.compressed:
+        packed: Any = body.data
+        try:
+            length = len(imagecodecs.blosc_decode(packed, numthreads=1, out=memory.data))
+        except (imagecodecs.BloscError, ValueError) as error:
+            raise ShardError(f"damaged: its chunk at byte {offset:,} cannot be decoded ({error})") from error
+    elif length == chunk.nbytes:
+        memory[:] = body
+    if length != chunk.nbytes:
+        raise ShardError(f"damaged: its chunk at byte {offset:,} has {length:,} bytes")
+
+
+def _read_chunks(file: FileIO, spec: ShardSpec, index: NDArray[np.uint64], plane: NDArray[np.uint16]) -> None:
+    """Read a channel's chunks into its plane, without a way round where a chunk is whole rows of it."""
+    chunk: NDArray[np.uint16] | None = None
+    for offset, rows, columns, body in _chunks(file, spec, index):
+        place = plane[rows, columns]
+        if place.shape == spec.inner and place.flags.c_contiguous:
+            _unpack(spec, offset, body, place)
+            continue
+        if chunk is None:
+            chunk = np.empty(spec.inner, np.uint16)
+        _unpack(spec, offset, body, chunk)
+        place[:] = chunk[: place.shape[0], : place.shape[1]]
 
 
 def _read_plain(file: FileIO, place: NDArray[np.uint64], plane: NDArray[np.uint16]) -> None:

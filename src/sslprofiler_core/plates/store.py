@@ -8,7 +8,6 @@ sites) lies in the plate's attribute ``sslprofiler``, and makes opening a plate 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from .ome_zarr import OWN
 from .remote import status_of
-from .shards import ShardSpec, array_document, encode_shard, inner_size
+from .shards import ShardSpec, array_document, inner_size, write_shard
 from .thumbnails import FACTOR, THUMBNAIL, block_means
 from .types import Channel, Plate, Site, well_position
 
@@ -46,9 +45,9 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 def site_specs(field: Path, shape: tuple[int, int, int], compressed: bool) -> tuple[ShardSpec, ShardSpec]:
     """How a site's two levels are stored."""
     channels, height, width = shape
-    inner = (inner_size(height), inner_size(width)) if compressed else (height, width)
+    inner = (inner_size(height), width) if compressed else (height, width)
     low = -(-height // FACTOR), -(-width // FACTOR)
-    low_inner = (inner_size(low[0]), inner_size(low[1])) if compressed else low
+    low_inner = (inner_size(low[0]), low[1]) if compressed else low
     return (
         ShardSpec(field / "0", shape, inner, compressed),
         ShardSpec(field / THUMBNAIL, (channels, *low), low_inner, compressed),
@@ -68,9 +67,7 @@ def write_site(
     for spec, pixels in zip(specs, (image_CHW, block_means(image_CHW)), strict=True):
         spec.file.parent.mkdir(parents=True)
         write_json(spec.path / "zarr.json", array_document(spec))
-        with spec.file.open("wb", buffering=0) as file:
-            file.write(encode_shard(pixels, spec))
-            os.fsync(file.fileno())
+        write_shard(pixels, spec)
     return specs
 
 
