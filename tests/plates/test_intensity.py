@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sslprofiler_core.errors import UserError
-from sslprofiler_core.plates import measure_scale, open_plates, tile_plate
-from sslprofiler_core.plates.intensity import percentiles_of, sample_sites
+from sslprofiler_core.plates import compiled, measure_scale, open_plates, tile_plate
+from sslprofiler_core.plates.intensity import count_levels, percentiles_of, sample_sites
 
 from .conftest import MakePlate, phenix_name, write_plane
 
@@ -26,6 +26,22 @@ def test_percentiles_of_a_histogram_are_numpys(values: np.ndarray, percentiles: 
     histogram = np.bincount(values, minlength=65536)
     expected = np.percentile(values.astype(np.float64), percentiles)
     np.testing.assert_allclose(percentiles_of(histogram, percentiles), expected, rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(1080, 1080), (300, 301), (70001, 1)])
+def test_the_compiled_loop_counts_the_same(
+    tmp_path: Path, dtype: type, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loops = compiled.load_loops()
+    if loops is None:
+        pytest.skip("numba does not run here")
+    plane = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    plane[: len(plane) // 2] = np.iinfo(dtype).max
+    write_plane(tmp_path / "a.tif", plane)
+    monkeypatch.setattr(compiled, "_LOADED", [loops])
+    counts = count_levels((tmp_path / "a.tif", None))
+    np.testing.assert_array_equal(counts, np.bincount(plane.ravel(), minlength=65536))
 
 
 def test_the_scale_of_real_plates_is_numpys_over_all_their_pixels(cpjump1: Path) -> None:

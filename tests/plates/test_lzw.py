@@ -311,7 +311,7 @@ def test_an_error_names_the_file_as_without_it(loops: Loops, tmp_path: Path, mon
 def test_without_numba_libraries_do_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    for name in ("lzw_kernel", "means_kernel"):
+    for name in ("levels_kernel", "lzw_kernel", "means_kernel"):
         monkeypatch.setitem(sys.modules, f"sslprofiler_core.plates.{name}", None)
     monkeypatch.setattr(compiled, "_LOADED", [])
     load_loops.cache_clear()

@@ -22,11 +22,12 @@ _READ = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    """The compiled loops: see ``lzw_kernel`` and ``means_kernel``."""
+    """The compiled loops: see ``lzw_kernel``, ``means_kernel`` and ``levels_kernel``."""
 
     decode_strips: Callable[..., Any]
     add_up_rows: Callable[..., Any]
     average_blocks: Callable[..., Any]
+    add_levels: Callable[..., Any]
 
 
 _LOADED: list[Loops] = []
@@ -51,10 +52,11 @@ def loops_for(pixels: int) -> Loops | None:
 def load_loops() -> Loops | None:
     """Load the loops now; None where numba does not run, or has nowhere to keep what it compiles."""
     try:
+        from .levels_kernel import add_levels
         from .lzw_kernel import add_up_rows, decode_strips
         from .means_kernel import average_blocks
     except Exception:  # whatever keeps numba from running here: the libraries do the work
         return None
-    loops = Loops(decode_strips, add_up_rows, average_blocks)
+    loops = Loops(decode_strips, add_up_rows, average_blocks, add_levels)
     _LOADED.append(loops)
     return loops

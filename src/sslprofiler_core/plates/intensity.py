@@ -21,6 +21,7 @@ from sslprofiler_core.keys import fold, permutation
 from sslprofiler_core.progress import progress_bar
 
 from .channels import select_channels
+from .compiled import loops_for
 from .kept_scale import keep_scales, kept_scales, scale_key
 from .reading import read_plane
 from .remote import fetch_all
@@ -124,7 +125,13 @@ def histogram_of(sources: Sequence[Source]) -> NDArray[np.int64]:
 
 def count_levels(source: Source) -> NDArray[np.int64]:
     """Count one plane's pixels of each level: (65536,) int64."""
-    return np.bincount(read_plane(*source).ravel(), minlength=_LEVELS)
+    plane = read_plane(*source)
+    loops = loops_for(plane.size)
+    if loops is None or not (plane.flags.c_contiguous and plane.flags.writeable):
+        return np.bincount(plane.ravel(), minlength=_LEVELS)
+    counts = np.zeros(_LEVELS, np.int64)
+    loops.add_levels(plane, counts)
+    return counts
 
 
 def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
