@@ -5,9 +5,9 @@
 
 The same points are shown by peers, each in a process of its own: napari-clusters-plotter, where ``--peer-python`` is an
 interpreter that has it, and napari's Points layer, which people use without it. Figures are medians of several; first
-pictures, and all of the peers', are taken once. A first picture is from the click to the drawn map, with imports and
-the empty window not counted; the first table of a process, which pays for some, stands apart. Times end when the window
-has been drawn.
+pictures of large tables, and all of the peers', are taken once. A first picture is from the click to the drawn map,
+with imports and the empty window not counted; the first table of a process, which pays for some, stands apart. Times
+end when the window's frame with the answer has been drawn.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 COMPOUNDS = 40
+FEW = 100_000  # rows of a table whose first picture is taken five times
 
 
 def main() -> None:
@@ -112,10 +113,21 @@ def memory() -> float:
 def browser_figures(table: Path) -> dict[str, float]:
     """Seconds and MB of our browser in a napari window."""
     import napari
-    from qtpy.QtCore import QEventLoop, QTimer
+    from qtpy.QtCore import QEvent, QEventLoop, QObject, QTimer
     from qtpy.QtWidgets import QApplication
 
     from napari_sslprofiler.browser.widget import BrowserWidget
+
+    class Window(QObject):
+        """Tells whether a window's frame was painted with an answer on it."""
+
+        answered: Callable[[], bool] = staticmethod(lambda: False)
+        shown = False
+
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+            if event.type() == QEvent.Type.UpdateRequest and self.answered():
+                self.shown = True
+            return False
 
     viewer = napari.Viewer()
     viewer.window.resize(1600, 1100)
@@ -167,6 +179,14 @@ def browser_figures(table: Path) -> dict[str, float]:
     assert state.table is not None
     held = float(state.table.metadata.memory_usage(deep=True).sum()) / 2**20
     figures["memory above the metadata, MB"] = memory() - before - held
+    if len(state) <= FEW:
+        again = []
+        for i in range(4):
+            other = make_table(table.parent / f"other{i}", len(state))
+            rest(1.5)
+            again.append(open_it(other))
+        figures["first picture"] = statistics.median([figures["first picture"], *again])
+        rest(1.5)
     columns = iter(["Metadata_CellType", "Metadata_Intensity", "Metadata_Compound"] * 4)
     figures["recolour"] = timed(lambda: state.colour_by(next(columns)))
     middle = (widget.map.width() / 2, widget.map.height() / 2)
@@ -202,16 +222,27 @@ def browser_figures(table: Path) -> dict[str, float]:
     settle(drawn)
     figures["recolour, each row a point"] = timed(lambda: state.colour_by(next(columns)), 3)
     assert not state.table.features.loaded  # nobody has asked for neighbours
-    figures.update(panel_figures(widget, settle, rest))
+
+    window = Window()
+    widget.window().installEventFilter(window)
+
+    def painted(answered: Callable[[], bool]) -> None:
+        window.answered, window.shown = answered, False
+        settle(lambda: window.shown)
+
+    figures.update(panel_figures(widget, settle, rest, painted))
     viewer.close()
     app.processEvents()
     return figures
 
 
 def panel_figures(
-    widget: Any, settle: Callable[[Callable[[], bool]], None], rest: Callable[[float], None]
+    widget: Any,
+    settle: Callable[[Callable[[], bool]], None],
+    rest: Callable[[float], None],
+    painted: Callable[[Callable[[], bool]], None],
 ) -> dict[str, float]:
-    """Seconds of the panels: from a wish to its answer on show."""
+    """Seconds of the panels: from a wish to the window's frame that has its answer."""
     state = widget.state
     rows = len(state)
 
@@ -220,9 +251,9 @@ def panel_figures(
         for act in acts:
             start = time.perf_counter()
             act()
-            settle(until)
+            painted(until)
             taken.append(time.perf_counter() - start)
-            rest(0.1)
+            rest(0.2)
         return statistics.median(taken)
 
     figures = {}

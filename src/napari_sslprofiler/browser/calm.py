@@ -50,8 +50,9 @@ class Calm(QWidget):
     def event(self, event: QEvent) -> bool:
         """Tell those around only of another smallest size."""
         if event.type() == QEvent.Type.LayoutRequest:
-            told = self._told
-            if self.minimumSizeHint() != told:
+            own, told = self.minimumSize(), self._told
+            fixed = own.width() > 0 and own.height() > 0
+            if not fixed and self.minimumSizeHint() != told:
                 self.updateGeometry()
             return True
         return bool(super().event(event))

@@ -58,7 +58,7 @@ class ImageLink(QObject):
         )
         self._meter = contrast_of(viewer)
         # What the first click would wait for is done before, when the first picture is out of the way.
-        self._warming: Latest[Images, Plate | None] = Latest(_warm, self._warmed, None, self)
+        self._warming: Latest[Images, tuple[Plate | None, Any]] = Latest(_warm, self._warmed, None, self)
         self._warm_later = later(self, _WARM_AFTER, self._warm)
         self._wanted: Path | None = None
         state.events.table.connect(self._new_table)
@@ -191,7 +191,9 @@ class ImageLink(QObject):
         if self._state.images is not None:
             self._warming.ask(self._state.images)
 
-    def _warmed(self, plate: Plate | None) -> None:
+    def _warmed(self, made: tuple[Plate | None, Any]) -> None:
+        plate, units = made
+        use_units(units)
         screen = self._session.screen
         if plate is not None and screen is not None and screen.plate(plate.name) is not None:
             self._meter.want(plate)
@@ -207,8 +209,30 @@ def _open(wish: tuple[Images, tuple[Path, ...]]) -> tuple[Images, Screen]:
     return images, open_screen(folders, lambda done, total: None)
 
 
-def _warm(images: Images) -> Plate | None:
-    """Import what napari's first image imports, and find the plate whose contrast will be needed."""
+def _warm(images: Images) -> tuple[Plate | None, Any]:
+    """Import what napari's first image imports, read pint's units, and find the plate whose contrast will be needed."""
+    import pint
     import scipy.ndimage  # noqa: F401 - for its import
 
-    return next((plate for name in sorted(images.folders) if (plate := images.plate(name)) is not None), None)
+    plate = next((plate for name in sorted(images.folders) if (plate := images.plate(name)) is not None), None)
+    return plate, pint.UnitRegistry() if _units_are_unused() else None
+
+
+def use_units(made: Any) -> None:
+    """Let napari have a registry of units that was made in a thread, unless it has one of its own by now.
+
+    Its first layer makes pint's own, for which the window stands still for half a second. That one is no affair of
+    threads: whoever uses it while it is being made gets half of it.
+    """
+    import pint
+
+    application: Any = pint.application_registry
+    if made is not None and _units_are_unused():
+        application.set(made)
+
+
+def _units_are_unused() -> bool:
+    import pint
+
+    application: Any = pint.application_registry
+    return type(application.get()) is pint.registry.LazyRegistry  # its class changes with its first use

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,14 +55,16 @@ def prepare(path: Path) -> Opened:
 
     saved = read_state(path) if path.name.endswith(SUFFIX) else None
     table = open_table(saved.table if saved else path)
-    columns = ColumnStore(table.metadata)
-    names = tuple(map(str, table.metadata.columns))
-    first = first_column(names, table.label, columns.get)
-    if first:
-        colour_column(columns.get(first))  # its counts are then ready too
     centred = bool(saved and saved.map.get("centred"))
-    found = None if table.axes is not None and not centred else read_derived(table, "map", centred=centred)
-    return Opened(table, columns, found, saved)
+    with ThreadPoolExecutor(1) as beside:  # mostly digests, which let others work
+        wanted = table.axes is None or centred
+        found = beside.submit(read_derived, table, "map", centred=centred) if wanted else None
+        columns = ColumnStore(table.metadata)
+        names = tuple(map(str, table.metadata.columns))
+        first = first_column(names, table.label, columns.get)
+        if first:
+            colour_column(columns.get(first))  # its counts are then ready too
+        return Opened(table, columns, found.result() if found is not None else None, saved)
 
 
 def _warm(columns: ColumnStore) -> ColumnStore:

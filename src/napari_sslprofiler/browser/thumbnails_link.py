@@ -107,7 +107,8 @@ class Thumbnails(QObject):
             self.store.set_source(lambda row: Missing("no table", "No table is open."))
             return
         self.store.set_source(lambda row: find_images(images, table, row))
-        self._describing.ask(images)
+        if images.known:
+            self._describing.ask(images)
 
     def _described(self, made: tuple[Images, tuple[ChannelColour, ...]]) -> None:
         images, channels = made
