@@ -21,6 +21,7 @@ AXES_FROM = 20_000
 SAMPLE = 50_000
 _PLACED_BY = 5
 _NEGATIVES = 5
+_EPOCHS = ((1_000, 1_000), (10_000, 500))  # up to so many points
 
 Report = Callable[[int, int], None]
 
@@ -137,10 +138,14 @@ def umap_layout(
 def settle(
     graph: Any, start_N2: NDArray[np.float32], *, min_dist: float = 0.1, seed: int = 0, report: Report | None = None
 ) -> NDArray[np.float32]:
-    """Lay a graph of `membership_graph` out from a start, (N, 2): 500 epochs, 200 for more than 10,000 points."""
+    """Lay a graph of `membership_graph` out from a start, (N, 2).
+
+    500 epochs, 200 for more than 10,000 points, as umap-learn has it; 1,000 for up to 1,000 points (our choice: of 384
+    profiles trustworthiness rises from 0.826 to 0.834, umap-learn's is 0.827, and it takes some tenths of a second).
+    """
     from .umap_kernel import descend
 
-    epochs = 500 if len(start_N2) <= 10_000 else 200
+    epochs = next((epochs for most, epochs in _EPOCHS if len(start_N2) <= most), 200)
     edges = graph.tocoo()
     kept = edges.data >= edges.data.max(initial=0.0) / epochs
     every = (edges.data.max(initial=0.0) / edges.data[kept]).astype(np.float32)
