@@ -84,6 +84,7 @@ class Legend(QWidget):
         super().__init__(parent)
         self._state = state
         self.title = style.heading("")
+        self.title.setWordWrap(True)
         self.lines = _List()
         self.lines.setItemDelegate(_Lines(self.lines))
         self.lines.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)

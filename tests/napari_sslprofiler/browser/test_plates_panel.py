@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtGui import QHelpEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QToolTip
 
 from napari_sslprofiler.browser.colouring import colour_column, colour_plain
 from napari_sslprofiler.browser.columns import read_column
@@ -55,9 +57,14 @@ def test_wells_have_the_maps_colours(panel: PlatesPanel, screen_state: BrowserSt
         for row in np.flatnonzero(frame["Metadata_Plate"] == first):
             colour = panel.map._colours[frame["Metadata_Well"].iloc[row]].name()
             assert colour == hex_of(screen_state.colouring.palette[screen_state.colouring.codes[row]])
+    well = frame["Metadata_Well"].iloc[0]
+    place = centre(panel, well)
+    QApplication.sendEvent(panel.map, QHelpEvent(QEvent.Type.ToolTip, place, panel.map.mapToGlobal(place)))
+    assert QToolTip.text().splitlines()[:2] == [well, f"Compound {frame['Metadata_Compound'].iloc[0]}"]
+    assert panel.map.words_of("P24") == ""
     screen_state.isolate([0])
     shown(panel)
-    assert set(panel.map._colours) == {frame["Metadata_Well"].iloc[0]}
+    assert set(panel.map._colours) == {well}
 
 
 def test_a_click_is_current_and_compared_across_plates(panel: PlatesPanel, screen_state: BrowserState) -> None:

@@ -200,7 +200,8 @@ def test_hovering_tells_and_shows_a_card_with_a_thumbnail(opened: BrowserWidget,
     # Sent to the widget: the display's one pointer tells only the topmost window of its moves.
     at, none = pixel_of(opened, row) + QPoint(1, 1), Qt.MouseButton.NoButton
     assert opened.map.overlay.hasMouseTracking()
-    move = QMouseEvent(QEvent.Type.MouseMove, QPointF(at), none, none, Qt.KeyboardModifier.NoModifier)
+    places = (QPointF(at), QPointF(opened.map.overlay.mapToGlobal(at)))
+    move = QMouseEvent(QEvent.Type.MouseMove, *places, none, none, Qt.KeyboardModifier.NoModifier)
     QApplication.sendEvent(opened.map.overlay, move)
     qtbot.waitUntil(lambda: opened.state.hovered == row, timeout=10_000)
     assert opened.map.card.isVisible() and opened.map.card.row == row
