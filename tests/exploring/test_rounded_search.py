@@ -138,7 +138,7 @@ def test_panels_and_tiles_do_not_show(
     monkeypatch.setattr(rounded_search, "TILE_BYTES", 2 * 700 * 170)
     for one, other in zip(whole, neighbours(rows, rows, K, metric), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert len(rounded) - tiles == 1 + -(-(COUNT - rounded_search.PROBED) // 170)
+    assert len(rounded) - tiles == -(-COUNT // 170)
 
 
 def test_tight_clouds_are_left_to_float32(rounded: list[NDArray[np.int64]]) -> None:
@@ -147,7 +147,7 @@ def test_tight_clouds_are_left_to_float32(rounded: list[NDArray[np.int64]]) -> N
     rows = np.repeat(rng.standard_normal((4, WIDTH)), COUNT // 4, axis=0)
     rows = np.asarray(rows + 1e-3 * normal(rng), np.float32)
     indices, distances = neighbours(rows, rows, K)
-    assert len(rounded) == 1  # the first queries, and no more
+    assert len(rounded) == 1 and (rounded[0] > max(64, 4 * K)).all()  # given up
     truth = exact(rows, "cosine")
     np.testing.assert_allclose(distances, np.sort(truth, axis=1)[:, :K], atol=1e-7)
     np.testing.assert_allclose(np.take_along_axis(truth, indices, 1), np.sort(truth, axis=1)[:, :K], atol=1e-7)

@@ -57,6 +57,10 @@ def pays(queries: Tensor, database: Tensor, norms_N: Tensor, k: int) -> bool:
     return len(queries) * count * width >= _LEAST_WORK and 1e-9 < float(norms_N.max()) < 1e9
 
 
+# Does work on slices of rows, in so many parts at once.
+_Shared = Callable[[Callable[[slice], None], range, int], None]
+
+
 class _Rounded(NamedTuple):
     rows: NDArray[np.uint16]
     squares: NDArray[np.float32]
@@ -91,23 +95,20 @@ class RoundedSearch:
         threads = torch.get_num_threads()
         with ThreadPoolExecutor(threads) as pool:
 
-            def shared(work: Callable[[slice], None], count: int, parts: int) -> None:
-                step = max(1, -(-count // parts))
-                for _ in pool.map(work, [slice(at, min(at + step, count)) for at in range(0, count, step)]):
+            def shared(work: Callable[[slice], None], rows: range, parts: int) -> None:
+                step = max(1, -(-len(rows) // parts))
+                for _ in pool.map(work, [slice(at, min(at + step, rows.stop)) for at in rows[::step]]):
                     pass
 
             step = max(1, min(TILE_BYTES // (2 * self.panel), TILE_BYTES // (2 * self.width)))
-            start = 0
-            while start < len(queries_QD):
-                tile = slice(start, min(start + (PROBED if not start else step), len(queries_QD)))
+            for start in range(0, len(queries_QD), step):
+                tile = slice(start, start + step)
                 own = queries_QD[tile], divisors_Q[tile], empty_Q[tile]
-                near, at, looked = self._tile(*own, shared, threads)
+                near, at, looked = self._tile(*own, 0 if start else PROBED, shared, threads)
                 distances[tile], indices[tile] = torch.from_numpy(near), torch.from_numpy(at)
                 left_Q[tile] = looked > self.most
-                if not start and left_Q[tile].mean() > 0.1:
-                    left_Q[tile] = True
+                if left_Q[tile].all():
                     break
-                start = tile.stop
         return left_Q
 
     def _tile(
@@ -115,9 +116,11 @@ class RoundedSearch:
         queries_QD: NDArray[np.float32],
         divisors_Q: NDArray[np.float32],
         empty_Q: NDArray[np.bool_],
-        shared: Callable[[Callable[[slice], None], int, int], None],
+        probed: int,
+        shared: _Shared,
         threads: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        """Distances, indices, and how many true distances each wanted; given up if the first ``probed`` want many."""
         import torch
 
         from .rounded_kernel import FAR, rank_rows
@@ -146,7 +149,11 @@ class RoundedSearch:
                     distances[own], indices[own], looked[own],
                 )  # fmt: skip
 
-            shared(rank, len(queries_QD), 4 * threads)
+            shared(rank, range(len(queries_QD))[:probed], 4 * threads)
+            if probed and (looked[:probed] > self.most).mean() > 0.1:
+                looked[:] = self.most + 1
+                break
+            shared(rank, range(len(queries_QD))[probed:], 4 * threads)
         return distances, indices, looked
 
     def _rounded(
@@ -154,7 +161,7 @@ class RoundedSearch:
         rows: NDArray[np.float32],
         divisors: NDArray[np.float32],
         name: str,
-        shared: Callable[[Callable[[slice], None], int, int], None],
+        shared: _Shared,
         threads: int,
     ) -> _Rounded:
         from .rounded_kernel import round_rows
@@ -164,7 +171,7 @@ class RoundedSearch:
         def work(own: slice) -> None:
             round_rows(rows[own], divisors[own], self.centre_D, out.rows[own], out.squares[own], out.lost[own])
 
-        shared(work, len(rows), threads)
+        shared(work, range(len(rows)), threads)
         return out
 
     def _divisors(self, norms: Tensor) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
