@@ -79,16 +79,18 @@ def machine() -> str:
     )
 
 
-def race(contestants: Contestants, repeats: int) -> dict[str, list[float]]:
-    """Time contestants in turns, after one call each to warm up: seconds."""
+def race(contestants: Contestants, repeats: int, tidy: Callable[[], object] = list) -> dict[str, list[float]]:
+    """Time contestants in turns, after one call each to warm up: seconds. What tidies up behind each is not timed."""
     for run in contestants.values():
         run()
+        tidy()
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(repeats):
         for name, run in contestants.items():
             start = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - start)
+            tidy()
     return times
 
 
@@ -148,33 +150,28 @@ def convert(screen: Path, scratch: Path, repeats: int) -> None:
     """Conversion against its parts: decoding all planes with all cores, and writing the encoded bytes."""
     (plate,) = open_plates([screen])
     paths = [path for site in plate.sites for path in site.paths]
-    out, workers = scratch / "convert.zarr", os.cpu_count() or 1
+    out, workers = scratch / "convert" / "store.zarr", os.cpu_count() or 1
     convert_plates([screen], out)
     payload = [path.read_bytes() for path in out.rglob("*") if path.name == "0" and path.is_file()]
     packed = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     packed /= sum(read_site(site).nbytes for site in plate.sites)
-    shutil.rmtree(out)
-
-    def run() -> None:
-        convert_plates([screen], out)
-        shutil.rmtree(out)
 
     def write() -> None:
-        folder = scratch / "plain"
-        folder.mkdir()
+        folder = out.with_name("plain")
+        folder.mkdir(parents=True)
         for k, content in enumerate(payload):
             with (folder / str(k)).open("wb", buffering=0) as file:
                 file.write(content)
                 os.fsync(file.fileno())
-        shutil.rmtree(folder)
 
     contestants: Contestants = {
-        "convert": run,
+        "convert": lambda: convert_plates([screen], out),
         DECODING: lambda: decode_all(paths, workers, libtiff),
         OUR_DECODING: lambda: decode_all(paths, workers, our_loop),
         WRITING: write,
     }
-    times = race(contestants, repeats)
+    shutil.rmtree(out.parent)
+    times = race(contestants, repeats, lambda: shutil.rmtree(out.parent, ignore_errors=True))
     table("Conversion of LZW TIFFs to a store, verified", times, len(plate.sites), "site", DECODING)
     print(f"\nThe store takes {packed:.2f} of the pixels' bytes. Convert reaches, of the slower one's speed:")
     for decoding in (DECODING, OUR_DECODING):
@@ -185,6 +182,7 @@ def convert(screen: Path, scratch: Path, repeats: int) -> None:
         start = time.process_time()
         contestant()
         print(f"Processor time a site, {name}: {1e3 * (time.process_time() - start) / len(plate.sites):.0f} ms.")
+        shutil.rmtree(out.parent, ignore_errors=True)
 
 
 DECODING = "decoding alone, libtiff"
@@ -233,7 +231,6 @@ def sites(screen: Path, scratch: Path, repeats: int) -> None:
     assert all(np.array_equal(first[0], other) for other in first[1:])
     for site in tiffs.sites[:2]:
         assert np.array_equal(read_site(site), np.stack([tifffile.imread(path) for path in site.paths]))
-    count = len(tiffs.sites)
     planes = [in_memory(path) for site in tiffs.sites for path in site.paths]
     memory = np.empty_like(first[0])
 
@@ -254,7 +251,7 @@ def sites(screen: Path, scratch: Path, repeats: int) -> None:
         },
         repeats,
     )
-    table("A site of 8 channels from LZW TIFFs, one thread", times, count, "site", "tifffile")
+    table("A site of 8 channels from LZW TIFFs, one thread", times, len(tiffs.sites), "site", "tifffile")
     shares = [f"{speed(times, REUSED, name):.2f} of {name}" for name in (DECODER, OUR_DECODER, READ_AND_DECODE)]
     print(f"\n{REUSED}: {', '.join(shares)}.")
     for name in ("compressed", "uncompressed"):
@@ -271,7 +268,7 @@ def sites(screen: Path, scratch: Path, repeats: int) -> None:
             repeats,
         )
         against = "zarr-python"
-        table(f"A site of 8 channels from the {name} store, one thread", times, count, "site", against)
+        table(f"A site of 8 channels from the {name} store, one thread", times, len(tiffs.sites), "site", against)
         print(
             f"\n{REUSED}: {speed(times, REUSED, LIMIT):.2f} of the plain-read limit; "
             f"{speed(times, REUSED, TIFFS):.1f} x the TIFFs."

@@ -33,9 +33,9 @@ _PIECE = 2**18  # bytes: read and checked while they are in the processor's cach
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _BLOSC = {
     "name": "blosc",
-    "configuration": {"typesize": 2, "cname": "lz4", "clevel": 5, "shuffle": "bitshuffle", "blocksize": 0},
+    "configuration": {"typesize": 2, "cname": "lz4", "clevel": 3, "shuffle": "bitshuffle", "blocksize": 0},
 }
-_BLOSC_OPTIONS: dict[str, Any] = {"level": 5, "compressor": "lz4", "shuffle": "bitshuffle", "typesize": 2}
+_BLOSC_OPTIONS: dict[str, Any] = {"level": 3, "compressor": "lz4", "shuffle": "bitshuffle", "typesize": 2}
 _CRC32C = {"name": "crc32c"}
 _BLOSC_MORE = 16  # bytes that Blosc adds to what it cannot pack
 _LOCAL = local()
