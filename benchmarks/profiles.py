@@ -6,7 +6,8 @@ neighbours: 20 of each of 9,216 wells (24 plates) by cosine distance, ours again
 unit vectors, their copy timed as ours is) and scikit-learn's brute force; sets of neighbours are compared. maps: in a
 fresh process each, first call included, ours against umap-learn as it comes; and trustworthiness of both over some
 seeds. processing: `sslprofiler profile` and `sslprofiler evaluate --fast --align 0.5` on generated sites, in a fresh
-process, with its peak memory. embedding: `embed_plate` on pixels in memory against the bare forward pass of the same batches.
+process, with its peak memory. embedding: `embed_plate` on pixels in memory against the bare forward pass of the same
+batches.
 
 Contestants take turns; printed are medians, and ratios of these. Wants the extra ``bench``.
 """
