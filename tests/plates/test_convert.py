@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,31 @@ def test_the_metadata_is_what_the_standard_says(make_plate: MakePlate, tmp_path:
     assert [channel["label"] for channel in shown] == ["DNA", "Mito", "Brightfield"]
     assert [channel["active"] for channel in shown] == [True, True, False]
     assert len({channel["color"] for channel in shown}) == 3
+
+
+def by_ome_zarr_py(field: Path) -> np.ndarray:
+    reader = pytest.importorskip("ome_zarr.reader", reason="ome-zarr-py is not installed")
+    location = pytest.importorskip("ome_zarr.io").parse_url(str(field))
+    return np.asarray(next(iter(reader.Reader(location)())).data[0])
+
+
+def by_ngff_zarr(field: Path) -> np.ndarray:
+    ngff_zarr = pytest.importorskip("ngff_zarr", reason="ngff-zarr is not installed")
+    return np.asarray(ngff_zarr.from_ngff_zarr(str(field)).images[0].data)
+
+
+def by_napari_ome_zarr(field: Path) -> np.ndarray:
+    plugin = pytest.importorskip("napari_ome_zarr", reason="napari-ome-zarr is not installed")
+    return np.asarray(plugin.napari_get_reader(str(field))(str(field))[0][0][0])
+
+
+@pytest.mark.filterwarnings("ignore")  # other programs' own
+@pytest.mark.parametrize("read", [by_ome_zarr_py, by_ngff_zarr, by_napari_ome_zarr])
+def test_other_programs_open_it(make_plate: MakePlate, tmp_path: Path, read: Callable[[Path], np.ndarray]) -> None:
+    root = make_plate(size=(37, 50))
+    (done,) = convert_plates([root], tmp_path / "s.zarr")
+    site = open_plates([root])[0].sites[0]
+    np.testing.assert_array_equal(read(done.path / "A" / "01" / "1"), read_site(site))
 
 
 def test_what_is_wrong_with_the_source_is_said_and_left_out(make_plate: MakePlate, tmp_path: Path) -> None:
