@@ -13,7 +13,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -277,8 +277,21 @@ def _write_checked(
         same = False
     if not same:
         raise UserError(f"{writing} does not read back as it was written. Check the disk, and run the command again.")
+    _forget_pages(level.file)
     writing.rename(final)
     return None
+
+
+def _forget_pages(path: Path) -> None:
+    """Let the system have the memory back that holds a file, which is on the disk, for the next site's.
+
+    A plate is larger than memory: kept, its pixels would drive out whatever else is there, and finding new memory for
+    each site costs as much as packing it.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError), path.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _memory(plate: Plate) -> NDArray[np.uint16]:
