@@ -69,13 +69,14 @@ class Latest(Generic[Request, Result]):
         self._waiting: list[Request] = []
         self._generation = 0
         self._running = False
+        self._posted = 0  # answers between the threads
         self._post = _Post(self._arrived, parent)
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is under way."""
+        """Whether an answer is under way, to the GUI thread included."""
         with self._lock:
-            return self._running
+            return self._running or self._posted > 0
 
     def ask(self, request: Request) -> None:
         """Ask; whatever was asked before and is not answered yet never will be."""
@@ -104,10 +105,14 @@ class Latest(Generic[Request, Result]):
                 outcome: tuple[bool, Any] = (True, self._work(request))
             except Exception as error:
                 outcome = (False, sentence(error))
+            with self._lock:
+                self._posted += 1
             self._post.post((generation, *outcome))
 
     def _arrived(self, value: tuple[int, bool, Any]) -> None:
         generation, good, answer = value
+        with self._lock:
+            self._posted -= 1
         if generation != self._generation:
             return
         if good:

@@ -76,5 +76,6 @@ def test_a_run_that_vanishes_is_said_and_the_window_lives(
     widget.out.setText(str(tmp_path / "out"))
     shutil.rmtree(run)
     widget.start()
-    qtbot.waitUntil(lambda: str(run) in widget.status.text(), timeout=60_000)
+    qtbot.waitUntil(widget.start_button.isEnabled, timeout=150_000)
+    assert str(run) in widget.status.text()
     assert widget.start_button.isEnabled()
