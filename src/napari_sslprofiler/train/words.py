@@ -33,16 +33,16 @@ LOSSES = {
 
 
 def progress_words(state: RunState) -> str:
-    """How far, how fast, how long still: one line."""
+    """How far, how long still, how fast: one line, whose end a narrow dock cuts off."""
     if not state.steps:
         return ""
     parts = [f"step {state.step:,} of {state.steps:,}"]
+    if state.eta_s is not None and state.status is RunStatus.RUNNING:
+        parts.append(f"{duration_words(state.eta_s)} left")
     if state.pairs_per_s is not None:
         parts.append(f"{state.pairs_per_s:,.{0 if state.pairs_per_s >= 10 else 1}f} pairs/s")
     if state.utilisation is not None:
         parts.append(f"{_percent(state.utilisation)} of the machine's peak")
-    if state.eta_s is not None and state.status is RunStatus.RUNNING:
-        parts.append(f"{duration_words(state.eta_s)} left")
     return " · ".join(parts)
 
 
