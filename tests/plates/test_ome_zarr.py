@@ -168,6 +168,17 @@ def test_metadata_that_makes_no_sense_is_an_error(tmp_path: Path, plate: dict[st
         open_plates([tmp_path / "p.zarr"])
 
 
+def test_a_well_that_is_listed_twice_is_read_once_and_said(tmp_path: Path) -> None:
+    root = write_plate(tmp_path / "P.zarr")
+    own = json.loads((root / ".zattrs").read_text())
+    own["plate"]["wells"].append(own["plate"]["wells"][0])
+    (root / ".zattrs").write_text(json.dumps(own))
+    (plate,) = open_plates([root], check=True)
+    assert [(site.well, site.site) for site in plate.sites] == [("A01", 0), ("A01", 1), ("B03", 0), ("B03", 1)]
+    said = [gap.problem for gap in plate.gaps]
+    assert said and all(problem.startswith("duplicate") for problem in said)
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_a_damaged_chunk_is_an_error(tmp_path: Path, damage: str) -> None:
     root = write_plate(tmp_path / "p.zarr")
