@@ -21,6 +21,7 @@ from napari.settings import get_settings
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
+from napari_sslprofiler.site_display import display_of
 from napari_sslprofiler.state import session_of
 
 SIZE = (1280, 800)
@@ -137,9 +138,14 @@ def browser(window: Window, demo: Path, real: Path) -> None:
     made = window.open("Browser")
     window.until(lambda: made.state.table is not None)
     window.until(lambda: not made.jobs.laying_out)
+    # What all wells of a plate share would hide what was done to them.
+    made.jobs.make_map(centred=True)
+    window.until(lambda: not made.jobs.laying_out)
     window.rest(2.0)
-    made.state.current = 0
-    window.rest(4.0)
+    compounds = list(made.state.metadata["Metadata_Compound"])
+    made.state.current = next(row for row, name in enumerate(compounds) if name == "sim-cells-shrunken")
+    window.until(lambda: not display_of(window.viewer).busy)
+    window.rest(6.0)
     window.picture("browser")
 
 

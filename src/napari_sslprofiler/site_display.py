@@ -235,11 +235,12 @@ class SiteDisplay:
         words, plate = [], ""
         for slot, wish in sorted(self._wishes.items()):
             site = wish.site
-            # A plate is named once: the canvas beside a dock is narrow.
+            # A plate is named once, and a caption has its own line: the canvas beside a dock is narrow.
             parts = [site.plate] if site.plate != plate else []
-            parts += [site.well, f"site {site.site}", *([wish.caption] if wish.caption else [])]
+            parts += [site.well, f"site {site.site}"]
             plate = site.plate
             words.append("  ".join(parts) if len(self._wishes) == 1 else f"{slot + 1}: {'  '.join(parts)}")
+            words += [wish.caption] if wish.caption else []
         overlay.text = "\n".join(words)
         overlay.font_size = _CAPTION_POINTS
         overlay.visible = bool(words)
