@@ -278,7 +278,7 @@ def embedding_part(repeats: int, device: torch.device) -> None:
     pixels = np.random.default_rng(0).integers(0, 4000, (5, 1080, 1080), np.uint16)
     sites = tuple(Site("P", "A01", i, paths=()) for i in range(count))
     plate = Plate("P", Path("memory"), "none", channels, sites, None, pixels.shape[1:], ())
-    embed_sites.read_site = lambda site, which: pixels  # type: ignore[assignment]  # pixels come from memory
+    embed_sites.read_site = lambda site, which: pixels
     size = recipe.embed_size
     images = torch.rand(batch, 5, size, size, device=device)
 

@@ -125,8 +125,8 @@ class Peer:
     def __init__(self, path: Path, ours: Ours) -> None:
         sys.path.insert(0, str(path))
         warnings.simplefilter("ignore")  # on what of xFormers is not there
-        from dinov2.layers.dino_head import DINOHead  # type: ignore[import-not-found]
-        from dinov2.loss import DINOLoss, KoLeoLoss, iBOTPatchLoss  # type: ignore[import-not-found]
+        from dinov2.layers.dino_head import DINOHead
+        from dinov2.loss import DINOLoss, KoLeoLoss, iBOTPatchLoss
 
         if not torch.distributed.is_initialized():  # iBOT's Sinkhorn asks for it
             store = torch.distributed.HashStore()

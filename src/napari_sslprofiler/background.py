@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from napari.utils import progress as napari_progress
@@ -44,10 +43,13 @@ class _Post(QObject):
         self._receive = receive
         self.posted.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
-    def post(self, value: object) -> None:
-        """Send from any thread; nothing happens once the receiver is gone with its window."""
-        with suppress(RuntimeError):
+    def post(self, value: object) -> bool:
+        """Send from any thread; whether there still is a receiver: it goes with its window."""
+        try:
             self.posted.emit(value)
+        except RuntimeError:
+            return False
+        return True
 
     def _deliver(self, value: object) -> None:
         self._receive(value)
@@ -107,7 +109,9 @@ class Latest(Generic[Request, Result]):
                 outcome = (False, sentence(error))
             with self._lock:
                 self._posted += 1
-            self._post.post((generation, *outcome))
+            if not self._post.post((generation, *outcome)):
+                with self._lock:
+                    self._posted -= 1
 
     def _arrived(self, value: tuple[int, bool, Any]) -> None:
         generation, good, answer = value

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import IO
 
 from napari_sslprofiler.background import Cancelled, Report
 from sslprofiler_core.errors import UserError
@@ -72,6 +73,7 @@ def run_child(
     readers = [
         threading.Thread(target=_pump, args=(name, stream, lines), daemon=True)
         for name, stream in (("out", child.stdout), ("err", child.stderr))
+        if stream is not None
     ]
     for reader in readers:
         reader.start()
@@ -108,9 +110,9 @@ def run_child(
     return "\n".join(printed)
 
 
-def _pump(name: str, stream: object, lines: queue.SimpleQueue[tuple[str, str]]) -> None:
-    with stream:  # type: ignore[attr-defined]  # a pipe
-        for line in stream:  # type: ignore[attr-defined]
+def _pump(name: str, stream: IO[str], lines: queue.SimpleQueue[tuple[str, str]]) -> None:
+    with stream:
+        for line in stream:
             lines.put((name, line.rstrip("\n")))
 
 

@@ -29,14 +29,14 @@ def screen(plates: int = 4, compounds: int = 6, dmso: int = 3, seed: int = 0) ->
 
 
 def keep(table: WellsTable, rows: object) -> WellsTable:
-    chosen = np.flatnonzero(rows)  # type: ignore[call-overload]  # pandas' comparison
+    chosen = np.flatnonzero(rows)
     return WellsTable(table.metadata.iloc[chosen].reset_index(drop=True), table.profiles[chosen], {})
 
 
 def run(table: WellsTable, **options: object) -> tuple[pd.DataFrame, str]:
     """What `evaluate` writes into metrics.csv and its notes, without drawing a report."""
     checked, warnings, notes = check_wells(table)
-    scores = score_all(checked, **options)  # type: ignore[arg-type]  # as a notebook would
+    scores = score_all(checked, **options)
     return scores.table(), "\n".join(warnings + notes + scores.notes)
 
 

@@ -110,7 +110,7 @@ def _check_activity(copairs: object, metadata: pd.DataFrame, values: np.ndarray)
             "reference": np.where(control, np.arange(len(metadata)), -1),
         }
     )
-    peer = copairs.average_precision(  # type: ignore[attr-defined]  # a module
+    peer = copairs.average_precision(
         meta,
         values,
         pos_sameby=["label", "reference"],

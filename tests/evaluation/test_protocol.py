@@ -224,6 +224,6 @@ def test_the_seed_decides() -> None:
 
 def test_unknown_settings() -> None:
     with pytest.raises(UserError, match="Unknown alignment 'best'"):
-        knn_transfer(make(), alignments=["best"])  # type: ignore[list-item]  # what a notebook may pass
+        knn_transfer(make(), alignments=["best"])
     with pytest.raises(UserError, match="Choose another --label"):
         knn_transfer(make(compounds=0))

@@ -102,6 +102,6 @@ def test_what_cannot_be_found() -> None:
     with pytest.raises(UserError, match="one width"):
         neighbours(rows, np.ones((4, 3)), 1)
     with pytest.raises(UserError, match="metric"):
-        neighbours(rows, rows, 1, "manhattan")  # type: ignore[arg-type]  # what a notebook may pass
+        neighbours(rows, rows, 1, "manhattan")
     with pytest.raises(UserError, match="empty or infinite"):
         neighbours(np.full((4, 2), np.nan), rows, 1)

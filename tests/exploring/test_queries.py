@@ -57,7 +57,7 @@ FILTERS = st.lists(st.sampled_from(sorted(COLUMNS)), max_size=2, unique=True)
 )
 def test_they_equal_scikit_learns(exclude: list[Same], within: list[Same], metric: str, k: int, row: int) -> None:
     features, metadata = screen()
-    found = query_neighbours(features, metadata, [row], k, exclude=exclude, within=within, metric=metric)  # type: ignore[arg-type]
+    found = query_neighbours(features, metadata, [row], k, exclude=exclude, within=within, metric=metric)
     allowed = np.arange(len(features)) != row
     for name in exclude:
         allowed &= ~same(metadata, row, COLUMNS[name])
@@ -80,7 +80,7 @@ def test_of_real_profiles_they_equal_scikit_learns_too(cpjump1: Path) -> None:
     negcon = (table.metadata["Metadata_control_type"] == "negcon").to_numpy()
     for row in (0, 100, 383):
         indices, _ = index.query([row], 10, exclude=["compound"]).of()
-        own = table.metadata[table.label]  # type: ignore[index]
+        own = table.metadata[table.label]
         rows = np.flatnonzero(own.isna() | (own != own[row]) if pd.notna(own[row]) else np.arange(384) != row)
         peer = NearestNeighbors(n_neighbors=10, metric="cosine", algorithm="brute").fit(features[rows])
         np.testing.assert_array_equal(indices, rows[peer.kneighbors(features[[row]])[1][0]])

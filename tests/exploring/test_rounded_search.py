@@ -27,7 +27,7 @@ def rounded(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.int64]]:
     tile = rounded_search.RoundedSearch._tile
 
     def noted(self: rounded_search.RoundedSearch, *arguments: object) -> object:
-        found = tile(self, *arguments)  # type: ignore[arg-type]  # handed on as they come
+        found = tile(self, *arguments)
         wanted.append(found[2])
         return found
 

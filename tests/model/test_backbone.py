@@ -85,7 +85,7 @@ def test_stochastic_depth_saves_its_compute(images: Tensor) -> None:
 def test_stochastic_depth_keeps_the_mean_and_depends_on_the_generator(images: Tensor) -> None:
     """Each row is kept as often as any other; a network in evaluation mode, and a teacher, keep all."""
     backbone = backbone_of(depth=1)
-    kept = torch.stack([backbone._draw_kept(BATCH, torch.device("cpu")) for _ in range(3000)])  # type: ignore[arg-type]
+    kept = torch.stack([backbone._draw_kept(BATCH, torch.device("cpu")) for _ in range(3000)])
     assert kept.shape[1:] == (1, 2, 7)
     counts = torch.bincount(kept[:, 0, 0].flatten(), minlength=BATCH) / 3000
     assert counts == pytest.approx([0.7] * BATCH, abs=0.04)

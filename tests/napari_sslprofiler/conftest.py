@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import time
@@ -34,7 +35,7 @@ def viewer(
         pytest.skip("opens a window: without a display Qt ends the process; run it under xvfb-run, as `make test` does")
     # Tests train in this process. timm brings triton, whose LLVM ends the process when Mesa's software OpenGL has
     # loaded another before it; the plugin itself leaves such work to child processes.
-    import timm  # noqa: F401
+    importlib.import_module("timm")
 
     yield make_napari_viewer_proxy(show=True)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QObject
 
 from napari_sslprofiler.background import Latest, Task, sentence
 from napari_sslprofiler.site_display import SiteDisplay, display_of
@@ -31,8 +32,8 @@ def test_a_session_tells_of_each_new_value_once() -> None:
     session.events.shown.connect(heard.append)
     assert session.shown is None and session.runs == () and session.recipe == Recipe()
     site = object()
-    session.shown = site  # type: ignore[assignment]
-    session.shown = site  # type: ignore[assignment]
+    session.shown = site
+    session.shown = site
     assert heard == [site]
     session.add_run(Path("a"))
     session.add_run(Path("b"))
@@ -74,6 +75,19 @@ def test_the_newest_request_wins_and_stale_answers_are_dropped(qtbot: QtBot) -> 
     qtbot.waitUntil(lambda: bool(answers) and not latest.busy, timeout=5000)
     qtbot.wait(50)
     assert answers == [4]
+
+
+def test_an_answer_whose_receiver_is_gone_is_not_under_way(qtbot: QtBot) -> None:
+    gate, answers = threading.Event(), []
+    owner = QObject()
+    latest: Latest[int, bool] = Latest(lambda _: gate.wait(5), answers.append, parent=owner)
+    latest.ask(0)
+    with qtbot.waitSignal(owner.destroyed):
+        owner.deleteLater()
+    assert latest.busy
+    gate.set()
+    qtbot.waitUntil(lambda: not latest.busy, timeout=5000)
+    assert answers == []
 
 
 def test_an_error_in_the_background_becomes_a_sentence(qtbot: QtBot) -> None:
@@ -176,7 +190,7 @@ def test_a_display_does_not_keep_its_viewer() -> None:
     from napari.components import ViewerModel
 
     model = ViewerModel()
-    display = SiteDisplay(model)  # type: ignore[arg-type]
+    display = SiteDisplay(model)
     gone = weakref.ref(model)
     del model
     gc.collect()

@@ -71,7 +71,7 @@ def test_cancel_ends_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     start = subprocess.Popen.__init__
 
     def remember(self: subprocess.Popen[str], *args: object, **more: object) -> None:
-        start(self, *args, **more)  # type: ignore[misc, call-overload]
+        start(self, *args, **more)
         children.append(self)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", remember)

@@ -84,7 +84,7 @@ def test_closed_widgets_hear_no_more(viewer: Viewer, manifest: PluginManifest, s
 def test_real_sites_and_their_views(viewer: Viewer, cpjump1: Path, qtbot: QtBot, until: Until) -> None:
     plates = _open(viewer, "Plates")
     plates.open([cpjump1 / "images"])
-    until(lambda: len(viewer.layers) == 8 and session_of(viewer).screen.scale)  # type: ignore[union-attr]
+    until(lambda: len(viewer.layers) == 8 and session_of(viewer).screen.scale)
     plates.plate_box.setCurrentText("BR00117012")
     until(lambda: viewer.layers[0].metadata["plate"] == "BR00117012")
     for well in ("N14", "A21", "D08"):

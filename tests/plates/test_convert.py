@@ -174,7 +174,7 @@ def test_a_site_that_does_not_read_back_stops_the_conversion(
 ) -> None:
     write_site = convert_module.write_site
 
-    def spoil(field, image, *rest):  # type: ignore[no-untyped-def]
+    def spoil(field, image, *rest):
         if damage == "another image":  # whole, and wrong by one pixel
             image = image.copy()
             image[-1, -1, -1] ^= 1
@@ -200,7 +200,7 @@ def test_a_stopped_conversion_goes_on_with_the_same_settings_alone(
     written: list[Path] = []
     write_site = convert_module.write_site
 
-    def stop_after_four(field, *rest):  # type: ignore[no-untyped-def]
+    def stop_after_four(field, *rest):
         if len(written) == 4:
             raise KeyboardInterrupt
         written.append(field)

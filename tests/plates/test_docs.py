@@ -52,8 +52,8 @@ def test_the_python_works(at_work: Path) -> None:
     found: dict[str, object] = {}
     for block in blocks("python"):
         exec(compile(block, str(PAGE), "exec"), found)
-    assert found["image"].shape == (2, 6, 8)  # type: ignore[attr-defined]  # what the page made
-    assert found["small"].shape == (1, 1, 1)  # type: ignore[attr-defined]
+    assert found["image"].shape == (2, 6, 8)
+    assert found["small"].shape == (1, 1, 1)
 
 
 def test_every_layout_is_named() -> None:

@@ -36,7 +36,7 @@ NAMES = (
 def pristine(kind: int, rng: np.random.Generator) -> bytes:
     file = io.BytesIO()
     plane = rng.integers(0, 4000, SHAPE, np.uint16)
-    tifffile.imwrite(file, plane, metadata=None, **KINDS[kind])  # type: ignore[arg-type]  # options of several types
+    tifffile.imwrite(file, plane, metadata=None, **KINDS[kind])
     return file.getvalue()
 
 

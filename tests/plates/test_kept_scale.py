@@ -28,7 +28,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     histogram_of = intensity.histogram_of
 
-    def counted(sources):  # type: ignore[no-untyped-def]
+    def counted(sources):
         calls.append(len(sources))
         return histogram_of(sources)
 

@@ -43,7 +43,7 @@ def test_tiles_are_numbered_and_placed(make_plate: MakePlate) -> None:
     assert {read_site(site).shape for site in tiled.sites} == {(3, 4, 3)}
     # Pixel centres in the well: x to the right, y upwards, 0.5 um a pixel, from the middle of 11 x 13 pixels.
     x, y = plate.sites[1].position_um or (0, 0)
-    down, right = tiled.sites[9 + 5].tile[:2]  # type: ignore[index]  # tile_plate gives every site one
+    down, right = tiled.sites[9 + 5].tile[:2]
     assert (down, right) == (1, 2)
     assert tiled.sites[9 + 5].position_um == pytest.approx((x + 0.5 * (7.5 - 5.5), y - 0.5 * (6.0 - 6.5)))
     assert len({site.site for site in tile_plate(plate, 2).sites}) == 8

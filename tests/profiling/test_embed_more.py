@@ -74,7 +74,7 @@ def test_every_patch_token_is_kept_beside_the_table(
     def read(site: object, *rest: object) -> object:
         if site == broken:
             raise UserError("it is damaged")
-        return real(site, *rest)  # type: ignore[arg-type]
+        return real(site, *rest)
 
     monkeypatch.setattr(embed_sites, "read_site", read)
     model = load_model(trained)

@@ -96,4 +96,4 @@ def test_what_is_no_well() -> None:
     with pytest.raises(ValueError, match="at least one site"):
         merge_sites(np.empty((0, 3)))
     with pytest.raises(ValueError, match="median"):
-        merge_sites(np.zeros((9, 3)), how="median")  # type: ignore[arg-type]  # what a notebook may pass
+        merge_sites(np.zeros((9, 3)), how="median")

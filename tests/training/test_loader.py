@@ -81,7 +81,7 @@ def test_memory_is_bounded(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> N
     """At most three steps are read or being read, and sites are kept up to the limit and no further."""
     reads: list[str] = []
 
-    def counted(site, channels, out):  # type: ignore[no-untyped-def]
+    def counted(site, channels, out):
         reads.append(site_name(site))
         return read_site(site, channels, out)
 
@@ -102,7 +102,7 @@ def test_memory_is_used_again_and_never_while_it_is_held(screen: Screen, monkeyp
     asked: list[tuple[int, ...]] = []
     empty = np.empty
 
-    def counted(shape, dtype):  # type: ignore[no-untyped-def]
+    def counted(shape, dtype):
         asked.append(shape)
         return empty(shape, dtype)
 

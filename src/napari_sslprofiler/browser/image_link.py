@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,7 +213,8 @@ def _open(wish: tuple[Images, tuple[Path, ...]]) -> tuple[Images, Screen]:
 def _warm(images: Images) -> tuple[Plate | None, Any]:
     """Import what napari's first image imports, read pint's units, and find the plate whose contrast will be needed."""
     import pint
-    import scipy.ndimage  # noqa: F401 - for its import
+
+    importlib.import_module("scipy.ndimage")
 
     plate = next((plate for name in sorted(images.folders) if (plate := images.plate(name)) is not None), None)
     return plate, pint.UnitRegistry() if _units_are_unused() else None

@@ -13,7 +13,9 @@ from napari_sslprofiler import style
 from .icons import icon
 from .map_view import MapView
 from .overlay import ACCENT
+from .pointer import Tool
 
+_TOOLS: tuple[Tool, ...] = ("pan", "lasso", "rectangle")
 _TIPS = {
     "pan": "Pan (P). The wheel zooms; Ctrl or Shift and a drag lasso",
     "lasso": "Lasso (L). Ctrl adds to the selection, Shift takes away",
@@ -43,13 +45,13 @@ class MapTools(QFrame):
             button.setFixedSize(_SIDE, _SIDE)
             button.setIconSize(QSize(20, 20))
             button.setAutoRaise(True)
-            button.setCheckable(name in ("pan", "lasso", "rectangle", "density"))
+            button.setCheckable(name in (*_TOOLS, "density"))
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             self.buttons[name] = button
             if name in ("home", "density"):
                 layout.addSpacing(5)
             layout.addWidget(button)
-        for tool in ("pan", "lasso", "rectangle"):
+        for tool in _TOOLS:
             self.buttons[tool].clicked.connect(partial(self._take, tool))
         self.buttons["home"].clicked.connect(map_view.home)
         self.buttons["centre"].clicked.connect(map_view.centre_on_current)
@@ -60,8 +62,8 @@ class MapTools(QFrame):
         self._apply_theme()
         self._refresh()
 
-    def _take(self, tool: str) -> None:
-        self._map.tool = tool  # type: ignore[assignment]  # one of the three
+    def _take(self, tool: Tool) -> None:
+        self._map.tool = tool
         self._refresh()
 
     def _turn(self) -> None:
@@ -70,7 +72,7 @@ class MapTools(QFrame):
         self._refresh()
 
     def _refresh(self, *_: object) -> None:
-        for tool in ("pan", "lasso", "rectangle"):
+        for tool in _TOOLS:
             self.buttons[tool].setChecked(self._map.tool == tool)
         self.buttons["density"].setChecked(self._map.mode != "auto")
         words = {"auto": "automatic", "points": "never", "density": "always"}[self._map.mode]

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_sslprofiler import style
 from napari_sslprofiler.background import Latest
+from napari_sslprofiler.plates.plate_map import PlateMap
 
 from .colouring import Colouring
 from .columns import Column
@@ -31,9 +32,8 @@ from .gallery_flow import FlowBar
 from .jobs import compute
 from .one_frame import FEW_ROWS, Prompt
 from .palette import hex_of
-from .plates_panel_grid import Grid, grid_of, well_colours, well_words
+from .plates_panel_grid import Grid, grid_of, well_colours, words_of_rows
 from .plates_panel_key import ColourKey
-from .plates_panel_map import TellingMap
 from .plates_panel_strip import PlateStrip
 from .state import BrowserState, TableView
 
@@ -69,7 +69,7 @@ class PlatesPanel(QWidget):
     def __init__(self, state: BrowserState, viewer: Viewer) -> None:
         super().__init__()
         self._state, self._viewer = state, viewer
-        self.map, self.strip, self.key = TellingMap(), PlateStrip(), ColourKey()
+        self.map, self.strip, self.key = PlateMap(), PlateStrip(), ColourKey()
         self.plate_box = QComboBox()
         self.before, self.after = QToolButton(), QToolButton()
         self.everywhere = QCheckBox("Select on all plates")
@@ -151,7 +151,6 @@ class PlatesPanel(QWidget):
 
     def _connect(self) -> None:
         self.plate_box.currentIndexChanged.connect(lambda _: self._show_plate())
-        self.map.words_of = self._words_of
         self.map.clicked.connect(self._click)
         self.map.activated.connect(self._click)
         self.map.selection_changed.connect(self._select)
@@ -231,7 +230,7 @@ class PlatesPanel(QWidget):
         names = [grid.well_of(int(place)) for place in places]
         colours = [hex_of(colour) for colour in drawn.colours[plate, rows, columns]]
         self._setting = True
-        self.map.set_wells(dict(zip(names, colours, strict=True)), shape=grid.shape)
+        self.map.set_wells(dict(zip(names, colours, strict=True)), self._words_of, grid.shape)
         self._setting = False
         self.before.setEnabled(plate > 0)
         self.after.setEnabled(plate < len(grid.plates) - 1)
@@ -244,8 +243,10 @@ class PlatesPanel(QWidget):
         grid, table = self.grid, self._state.table
         if grid is None or table is None:
             return ""
-        columns = (self._column(self._state.colouring.column), self._column(table.label))
-        return well_words(grid, self.plate, self._state.filter, *columns, place=grid.place_of(well)).get(well, "")
+        columns = (self._column(table.label), self._column(self._state.colouring.column))
+        rows = grid.rows_of(self.plate, np.array([grid.place_of(well)]))
+        rows = rows[self._state.filter[rows]]
+        return "\n".join([well, *words_of_rows(rows, *columns)]) if rows.size else ""
 
     def _column(self, name: str | None) -> Column | None:
         return self._state.column(name) if name and name in self._state.column_names else None

@@ -159,31 +159,11 @@ def well_colours(
     return colours.reshape(*shape, 3), there.reshape(shape)
 
 
-def well_words(
-    grid: Grid,
-    plate: int,
-    shown: NDArray[np.bool_],
-    column: Column | None,
-    label: Column | None,
-    place: int | None = None,
-) -> dict[str, str]:
-    """What is known of a plate's wells, or of one: well -> label, value of the coloured column, and how many rows."""
-    here = grid.place >= 0 if place is None else grid.place == place
-    rows = np.flatnonzero((grid.plate == plate) & here & shown)
-    order = np.argsort(grid.place[rows], kind="stable")
-    rows = rows[order]
-    words: dict[str, str] = {}
-    if not rows.size:
-        return words
-    places = grid.place[rows]
-    for members in np.split(rows, np.flatnonzero(np.diff(places)) + 1):
-        lines = [grid.well_of(int(grid.place[members[0]]))]
-        texts = [_text(own, members) for own in dict.fromkeys((label, column)) if own is not None]
-        lines += [text for text in texts if text]
-        if len(members) > 1:
-            lines.append(f"{len(members)} rows")
-        words[lines[0]] = "\n".join(lines)
-    return words
+def words_of_rows(rows: NDArray[np.int64], label: Column | None, column: Column | None) -> list[str]:
+    """What is known of a well with some rows, a line each: its label, the coloured column's value, how many rows."""
+    known = [_text(own, rows) for own in dict.fromkeys((label, column)) if own is not None]
+    several = [f"{len(rows)} rows"] if len(rows) > 1 else []
+    return [*filter(None, known), *several]
 
 
 def _text(column: Column, rows: NDArray[np.int64]) -> str:

@@ -35,7 +35,8 @@ def channel_colours(plate: Plate) -> tuple[ChannelColour, ...]:
 
 def rgb(colour: str) -> tuple[float, float, float]:
     """``"#3355ff"`` as fractions."""
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]  # always three
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue
 
 
 def compose(

@@ -291,10 +291,9 @@ class _Scroll(QScrollArea):
 
 def sections_of(model: type[Section]) -> dict[str, type[Section]]:
     """The sections of a recipe by name; of a single section, itself under the empty name."""
-    found = {name: field.annotation for name, field in model.model_fields.items()}
-    if found and all(isinstance(kind, type) and issubclass(kind, Section) for kind in found.values()):
-        return found  # type: ignore[return-value]  # each is a Section, as was just asked
-    return {"": model}
+    kinds = {name: field.annotation for name, field in model.model_fields.items()}
+    sections = {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
+    return sections if sections and len(sections) == len(kinds) else {"": model}
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from qtpy.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QFont, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
@@ -56,7 +56,7 @@ class PlateMap(QWidget):
         self._labels, self._selecting = labels, selecting
         self._shape = (8, 12)
         self._colours: dict[str, QColor] = {}
-        self._tooltips: dict[str, str] = {}
+        self._words_of: Callable[[str], str] = str
         self._marks: frozenset[str] = frozenset()
         self._selected: frozenset[str] = frozenset()
         self._current = ""
@@ -75,17 +75,18 @@ class PlateMap(QWidget):
     def set_wells(
         self,
         colours: Mapping[str, QColor | str],
-        tooltips: Mapping[str, str] | None = None,
+        words_of: Callable[[str], str] = str,
         shape: tuple[int, int] | None = None,
         marks: frozenset[str] | set[str] = frozenset(),
     ) -> None:
         """Show wells: name -> colour; the plate's other positions stay empty.
 
-        ``shape`` is rows and columns (by default the smallest standard plate that has them); ``marks`` are wells drawn
-        with a corner, such as those with gaps. Selected wells that are no longer there are no longer selected.
+        ``words_of`` makes a well's tooltip when the pointer rests on it (by default its name); ``shape`` is rows and
+        columns (by default the smallest standard plate that has them); ``marks`` are wells drawn with a corner, such as
+        those with gaps. Selected wells that are no longer there are no longer selected.
         """
         self._colours = {name: QColor(colour) for name, colour in colours.items()}
-        self._tooltips = dict(tooltips or {})
+        self._words_of = words_of
         self._shape = shape or plate_format(self._colours)
         self._marks = frozenset(marks)
         self.selected = self._selected & self._colours.keys()
@@ -287,8 +288,7 @@ class PlateMap(QWidget):
         """Show a well's tooltip."""
         if event.type() == QEvent.Type.ToolTip:
             well = self._well_at(event.pos())
-            words = self._tooltips.get(well, well if well in self._colours else "")
-            QToolTip.showText(event.globalPos(), words, self)
+            QToolTip.showText(event.globalPos(), self._words_of(well) if well else "", self)
             return True
         return super().event(event)
 

@@ -315,7 +315,7 @@ class PlatesWidget(QWidget):
             return
         column = self.colour_box.currentData()
         found = colour_wells(screen, plate, column)
-        self.map.set_wells(found.colours, found.tooltips, marks=set(broken_wells(plate)))
+        self.map.set_wells(found.colours, lambda well: found.tooltips.get(well, well), marks=set(broken_wells(plate)))
         self.map.current = self._well
         self.legend.show_entries(found.entries, found.limits)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ def warm_up() -> None:
 
     No layer is made: its units' registry builds itself when first used, which two threads at once break.
     """
-    import pandas  # noqa: F401 - for its side effect
+    importlib.import_module("pandas")
 
 
 class CropLayer:
@@ -115,7 +116,7 @@ class CropLayer:
         self._layer.visible = True
 
     def hide(self) -> None:
-        """Show none, for now."""
+        """Hide them until they are next shown."""
         if self._layer is not None:
             self._layer.visible = False
 

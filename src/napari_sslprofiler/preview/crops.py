@@ -34,7 +34,7 @@ class Crops:
         self._layer.show(crops_on(preview, beside), plate.pixel_size_um, max(plate.shape or preview.shapes[0]))
 
     def hide(self) -> None:
-        """Show none, for now; the second site goes."""
+        """Hide them until they are next shown; the second site goes."""
         self._second.clear()
         self._layer.hide()
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtGui import QGuiApplication, QResizeEvent, QShowEvent
+from qtpy.QtGui import QGuiApplication, QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
     QLabel,
     QScrollArea,
     QSizePolicy,
-    QSplitter,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -35,6 +34,7 @@ from .pairing import Pairings
 from .recipe_bar import RecipeBar
 from .scales import Scales
 from .showing import Answer, channel_groups, drawn_table, group_names, notes_of, panels_of, train_command
+from .split import ViewsAndSettings
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -72,7 +72,6 @@ class PreviewWidget(QWidget):
         self._build()
         self._passing = later(self, _PASS_ON_MS, self._pass_on)
         self._again = later(self, 0, self.refresh)
-        self._sharing = later(self, 0, self._share)
         self._connect()
         self._show_recipe(self._session.recipe)
         self._take_site(self._session.shown)
@@ -92,8 +91,8 @@ class PreviewWidget(QWidget):
         self.second_check.setToolTip("Show the site that v2 is taken from beside it, with its crop")
         top = QHBoxLayout()
         top.addWidget(self.title, 1)
-        for check in (self.crop_check, self.second_check):
-            top.addWidget(check)
+        top.addWidget(self.crop_check)
+        top.addWidget(self.second_check)
         self.bar = DrawBar()
         self.canvas = ViewsCanvas()
         self.pixel = QLabel()
@@ -111,8 +110,10 @@ class PreviewWidget(QWidget):
         above.setContentsMargins(0, 0, 0, 0)
         above.setSpacing(style.GAP)
         above.addLayout(top)
-        for part in (self.bar, self.canvas, self.pixel, self.message):
-            above.addWidget(part, int(part is self.canvas))
+        above.addWidget(self.bar)
+        above.addWidget(self.canvas, 1)
+        above.addWidget(self.pixel)
+        above.addWidget(self.message)
         self.form = RecipeForm(Recipe, show={"augment": None, "loss": ("mask_images", "mask_ratio")})
         self.recipe_bar = RecipeBar(self.form.value)
         settings = QWidget()
@@ -128,17 +129,10 @@ class PreviewWidget(QWidget):
         scroll.setWidget(self.drawn)
         self.tabs.addTab(scroll, "What was dra&wn")
         below.addWidget(self.tabs, 1)
-        self._splitter = QSplitter(Qt.Orientation.Vertical)
-        self._splitter.setChildrenCollapsible(False)
-        self._splitter.addWidget(views)
-        self._splitter.addWidget(settings)
-        self._splitter.setStretchFactor(0, 0)
-        self._splitter.setStretchFactor(1, 1)
-        self._moved = False
-        self._splitter.splitterMoved.connect(lambda: setattr(self, "_moved", True))
+        self._split = ViewsAndSettings(views, settings, self._spare_height)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(style.MARGIN, style.MARGIN, style.MARGIN, style.MARGIN)
-        layout.addWidget(self._splitter)
+        layout.addWidget(self._split)
 
     def _connect(self) -> None:
         events = self._session.events
@@ -151,8 +145,8 @@ class PreviewWidget(QWidget):
         self.bar.recoloured.connect(self._paint)
         self.bar.seed_changed.connect(self._set_seed)
         self.bar.as_training.connect(self._go_to_training)
-        for check in (self.crop_check, self.second_check):
-            check.toggled.connect(self._show_crops)
+        self.crop_check.toggled.connect(self._show_crops)
+        self.second_check.toggled.connect(self._show_crops)
         self.canvas.hovered.connect(self._show_pixel)
         self.recipe_bar.changed.connect(self._replace_recipe)
         self.recipe_bar.loaded.connect(self._loaded)
@@ -160,26 +154,10 @@ class PreviewWidget(QWidget):
         self.recipe_bar.copy.connect(lambda: QGuiApplication.clipboard().setText(self.command()))
         self.recipe_bar.to_layers.connect(self.show_in_napari)
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Settings stand beside the views where there is room, else below."""
-        wide = event.size().width() > 1.6 * max(1, event.size().height())
-        orientation = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
-        if self._splitter.orientation() != orientation:
-            self._splitter.setOrientation(orientation)
-        super().resizeEvent(event)
-        self._sharing.start()
-
-    def _share(self) -> None:
-        """Views as high as a row of pictures is, settings the rest; a person who moves the handle decides."""
-        if self._moved:
-            return
-        if self._splitter.orientation() == Qt.Orientation.Horizontal:
-            self._splitter.setSizes([1000, 1000])
-            return
-        whole, now = self._splitter.height(), self._splitter.sizes()[0]
+    def _spare_height(self, whole: int) -> int:
+        """How much higher the canvas is than its row of pictures, which may fill 0.4 of the height."""
         row = min(self.canvas.height_of_row(self.canvas.width()), round(0.4 * whole))
-        high = now + row - self.canvas.height()
-        self._splitter.setSizes([high, max(0, whole - high)])
+        return self.canvas.height() - row
 
     def showEvent(self, event: QShowEvent) -> None:
         """Start the renderer when it is first seen, and catch up."""
@@ -352,7 +330,7 @@ class PreviewWidget(QWidget):
     def _say(self, message: str) -> None:
         self.message.setText(message)
         self.message.setVisible(bool(message))
-        self._sharing.start()
+        self._split.share()
 
     def _go_to_training(self) -> None:
         if self.answer is not None and self.answer.settled.later is not None:

@@ -26,7 +26,7 @@ def _word(index, salts, stream):  # type: ignore[no-untyped-def]  # a kernel's a
 
 
 @triton.jit
-def _photons(  # type: ignore[no-untyped-def]
+def _photons(  # type: ignore[no-untyped-def]  # likewise
     rest, pixel, inside, salts, steps, bits, offset, start, first, threshold, jump, step, GRIDS: tl.constexpr
 ):
     """Poisson counts at pixels in [0, 1]: a count from each grid's table, and the rest's by inversion."""
@@ -55,7 +55,7 @@ def _photons(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _kernel(  # type: ignore[no-untyped-def]
+def _kernel(  # type: ignore[no-untyped-def]  # likewise
     images, gain, shift, noisy, salts, steps, bits, offset, start, first, threshold, jump,
     channels, area, half, odd, step, shot, dark, read,
     GRIDS: tl.constexpr, BLOCK: tl.constexpr,

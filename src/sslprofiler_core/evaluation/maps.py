@@ -268,13 +268,14 @@ def image_montage(
     All images of a column share one scale, so that brightness can be compared down a column.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
     if composite is None:
         composite = [i for i, name in enumerate(names) if _stain(name) is not None]
     extra = 1 if len(composite) > 1 else 0
     rows, columns = len(sites), len(names) + extra
-    figure = Figure(figsize=(side * columns + 0.6, side * rows + 0.25), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)  # type: ignore[call-arg,union-attr]  # a constrained layout's own settings
+    figure = Figure(figsize=(side * columns + 0.6, side * rows + 0.25), layout=layout)
     panels = figure.subplots(rows, columns, squeeze=False)
     for row, (title, site) in enumerate(sites.items()):
         images = [composite_image(site, names, composite)] if extra else []

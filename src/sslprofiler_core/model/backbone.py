@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -123,14 +124,14 @@ def run_block(block: nn.Module, tokens_BND: Tensor, rows_2K: Tensor | None, rota
     return tokens_BND
 
 
-def _branches(block: nn.Module, rotary: Tensor | None) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+def _branches(block: Any, rotary: Tensor | None) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """Attention and feed-forward of a block of timm's, as DINOv2's models have it or as DINOv3's do."""
     if rotary is None:
         return (
-            lambda x: block.ls1(block.attn(block.norm1(x))),  # type: ignore[operator]  # timm is untyped
-            lambda x: block.ls2(block.mlp(block.norm2(x))),  # type: ignore[operator]
+            lambda x: block.ls1(block.attn(block.norm1(x))),
+            lambda x: block.ls2(block.mlp(block.norm2(x))),
         )
     return (
-        lambda x: block.gamma_1 * block.attn(block.norm1(x), rope=rotary),  # type: ignore[operator]
-        lambda x: block.gamma_2 * block.mlp(block.norm2(x)),  # type: ignore[operator]
+        lambda x: block.gamma_1 * block.attn(block.norm1(x), rope=rotary),
+        lambda x: block.gamma_2 * block.mlp(block.norm2(x)),
     )

@@ -232,7 +232,7 @@ def require_same_channels(plates: Sequence[Plate]) -> tuple[Channel, ...]:
     first = plates[0]
     for plate in plates[1:]:
         if _signature(plate) != _signature(first):
-            raise UserError(_side_by_side(first, plate))
+            raise UserError(_different_channels(first, plate))
     return first.channels
 
 
@@ -246,7 +246,7 @@ def side_by_side(left: Sequence[str], right: Sequence[str]) -> str:
     return "\n".join(f"  {a:<{width}}  {b}" for a, b in zip_longest(left, right, fillvalue="-"))
 
 
-def _side_by_side(one: Plate, other: Plate) -> str:
+def _different_channels(one: Plate, other: Plate) -> str:
     def line(channel: Channel) -> str:
         return f"ch{channel.number} {channel.name} ({channel.group})"
 

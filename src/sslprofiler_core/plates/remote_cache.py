@@ -167,13 +167,13 @@ def _files(root: Path) -> list[tuple[float, int, str]]:
         for name in names:
             path = os.path.join(folder, name)  # noqa: PTH118  # a Path for each of 100,000 files takes a second
             try:
-                status = os.stat(path)  # noqa: PTH116
+                status = os.stat(path)  # noqa: PTH116  # likewise
             except OSError:
                 continue
             if name.endswith(PARTIAL):
                 if time.time() - status.st_mtime > _ABANDONED_S:
                     with suppress(OSError):
-                        os.unlink(path)  # noqa: PTH108
+                        Path(path).unlink()
                 continue
             found.append((status.st_atime, status.st_size, path))
     return found
@@ -187,7 +187,7 @@ def _clear(root: Path, limit: int, keep: Path) -> int:
             break
         if path != os.fspath(keep):
             with suppress(OSError):  # in use (Windows), or gone already
-                os.unlink(path)  # noqa: PTH108
+                Path(path).unlink()
                 held -= size
     return held
 

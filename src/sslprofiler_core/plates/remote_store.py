@@ -7,6 +7,7 @@ file only when its size is the object's and, where the object was written in one
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import random
 import re
@@ -202,7 +203,8 @@ class Store:
 def _connect(endpoint: str | None, signed: bool) -> Any:
     try:
         import fsspec
-        import s3fs  # noqa: F401  # fsspec would name a package that is not ours
+
+        importlib.import_module("s3fs")  # fsspec would name a package that is not ours
     except ImportError as error:
         raise UserError(
             "Reading from object stores needs s3fs. Install it: pip install 'napari-sslprofiler[cloud]'."

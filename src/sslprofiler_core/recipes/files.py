@@ -64,11 +64,7 @@ def parse_recipe(tree: dict[str, Any], where: str) -> Recipe:
 
 def known_keys() -> list[str]:
     """Every ``section.key`` of a recipe."""
-    return [
-        f"{section}.{key}"
-        for section, field in Recipe.model_fields.items()
-        for key in field.annotation.model_fields  # type: ignore[union-attr]  # every field of Recipe is a Section
-    ]
+    return [f"{section}.{key}" for section, settings in Recipe().model_dump().items() for key in settings]
 
 
 def dump_recipe(recipe: Recipe) -> str:

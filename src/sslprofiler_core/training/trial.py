@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,28 +82,22 @@ def time_steps(
     return Timing(max(0.0, times[-1] - pair_s * sizes[-1]), pair_s, sizes[-1], kept[0] // sizes[0])
 
 
-class counted_bytes:  # noqa: N801  # used as a function
-    """Within it, count the bytes that autograd keeps, a network's weights left out: ``[bytes]`` once left."""
+@contextmanager
+def counted_bytes(network: nn.Module) -> Iterator[list[int]]:
+    """Count the bytes that autograd keeps meanwhile, a network's weights left out: ``[bytes]`` once left."""
+    weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
+    kept: dict[int, int] = {}
+    result = [0]
 
-    def __init__(self, network: nn.Module) -> None:
-        self._there = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
-        self._seen: dict[int, int] = {}
-        self._result = [0]
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._note, lambda kept: kept)
-
-    def __enter__(self) -> list[int]:
-        self._hooks.__enter__()
-        return self._result
-
-    def __exit__(self, *error: object) -> None:
-        self._hooks.__exit__()
-        self._result[0] = sum(self._seen.values())
-
-    def _note(self, tensor: Tensor) -> Tensor:
+    def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._there:
-            self._seen[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
         return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        yield result
+    result[0] = sum(kept.values())
 
 
 def _timed(trainer: Trainer, shape: tuple[int, int], size: int) -> float:

@@ -69,7 +69,7 @@ def test_neighbours_are_scikit_learns(
     table: TableView, row: int, k: int, metric: str, exclude: set[str], line: bool
 ) -> None:
     within = ("cell_line",) if line else ()
-    question = Question(table, np.array([row]), k, metric, tuple(sorted(exclude)), within)  # type: ignore[arg-type]
+    question = Question(table, np.array([row]), k, metric, tuple(sorted(exclude)), within)
     answer = Finder().answer(question)
     frame, values = table.metadata, table.features()
     allowed = np.arange(ROWS) != row

@@ -47,7 +47,7 @@ def wells_of(state: BrowserState, plate: str) -> list[str]:
     return frame.loc[frame["Metadata_Plate"] == plate, "Metadata_Well"].tolist()
 
 
-def test_wells_have_the_maps_colours(panel: PlatesPanel, screen_state: BrowserState, shown: Any) -> None:
+def test_wells_have_the_maps_colours(panel: PlatesPanel, screen_state: BrowserState, shown: Any, qtbot: QtBot) -> None:
     assert panel.grid is not None and panel.plate_box.count() == 2
     first = panel.grid.plates[0]
     frame = screen_state.metadata
@@ -61,7 +61,9 @@ def test_wells_have_the_maps_colours(panel: PlatesPanel, screen_state: BrowserSt
     place = centre(panel, well)
     QApplication.sendEvent(panel.map, QHelpEvent(QEvent.Type.ToolTip, place, panel.map.mapToGlobal(place)))
     assert QToolTip.text().splitlines()[:2] == [well, f"Compound {frame['Metadata_Compound'].iloc[0]}"]
-    assert panel.map.words_of("P24") == ""
+    nowhere = centre(panel, "P24")
+    QApplication.sendEvent(panel.map, QHelpEvent(QEvent.Type.ToolTip, nowhere, panel.map.mapToGlobal(nowhere)))
+    qtbot.waitUntil(lambda: not QToolTip.isVisible())
     screen_state.isolate([0])
     shown(panel)
     assert set(panel.map._colours) == {well}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from napari_sslprofiler.browser.colouring import colour_column
 from napari_sslprofiler.browser.columns import read_column
 from napari_sslprofiler.browser.palette import STEPS
-from napari_sslprofiler.browser.plates_panel_grid import Grid, grid_of, well_colours, well_words
+from napari_sslprofiler.browser.plates_panel_grid import Grid, grid_of, well_colours, words_of_rows
 from sslprofiler_core.exploring import open_table
 
 
@@ -86,9 +86,10 @@ def test_wells_have_the_mean_of_their_numbers() -> None:
     assert there[0].sum() == 3
 
 
-def test_words_of_wells() -> None:
-    grid = Grid(("P",), (2, 3), np.zeros(4, np.int32), np.array([0, 0, 4, 4], np.int32))
+def test_words_of_a_wells_rows() -> None:
     label = read_column("Metadata_Compound", pd.Series(["x", "y", "x", "x"]))
     number = read_column("Metadata_Dose", pd.Series([1.0, 2.0, np.nan, np.nan, *range(20)]))
-    words = well_words(grid, 0, np.array([True, True, True, False]), number, label)
-    assert words == {"A01": "A01\nCompound x and 1 more\nDose 1.5 (mean)\n2 rows", "B02": "B02\nCompound x"}
+    assert words_of_rows(np.array([0, 1]), label, number) == ["Compound x and 1 more", "Dose 1.5 (mean)", "2 rows"]
+    assert words_of_rows(np.array([2]), label, number) == ["Compound x"]
+    assert words_of_rows(np.array([1]), label, label) == ["Compound y"]  # coloured by the label
+    assert words_of_rows(np.array([1]), None, None) == []

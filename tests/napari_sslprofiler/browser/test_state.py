@@ -63,10 +63,10 @@ def test_selections_are_sets(tmp_path_factory: pytest.TempPathFactory, a: Any, b
     state.events.selection.connect(heard.append)
     for how, expected in (("replace", b), ("add", a | b), ("remove", a & ~b), ("toggle", a ^ b)):
         state.selection = a
-        state.select(b, how)  # type: ignore[arg-type]  # the four words of How
+        state.select(b, how)
         np.testing.assert_array_equal(state.selection, expected)
         state.selection = a
-        state.select(np.flatnonzero(b), how)  # type: ignore[arg-type]
+        state.select(np.flatnonzero(b), how)
         np.testing.assert_array_equal(state.selection, expected)
     if heard:
         np.testing.assert_array_equal(heard[-1], state.selection)
@@ -91,7 +91,7 @@ def test_what_is_selected_already_is_not_told_again(state: BrowserState) -> None
 
 
 def test_filters_hide_more_and_more(state: BrowserState) -> None:
-    frame = state.table.metadata  # type: ignore[union-attr]
+    frame = state.table.metadata
     state.set_hidden("Metadata_Compound", ["drug 1", None])
     expected = (frame["Metadata_Compound"] != "drug 1") & frame["Metadata_Compound"].notna()
     np.testing.assert_array_equal(state.filter, expected)

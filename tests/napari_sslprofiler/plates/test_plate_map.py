@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtGui import QHelpEvent
+from qtpy.QtWidgets import QApplication, QToolTip
 
 from napari_sslprofiler.plates.plate_map import PlateMap, plate_format
 
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.window
 def plate_map(qtbot: QtBot) -> PlateMap:
     made = PlateMap()
     qtbot.addWidget(made)
-    made.set_wells(WELLS, {"A01": "the first"})
+    made.set_wells(WELLS, lambda well: f"this is {well}")
     made.resize(400, made.heightForWidth(400))
     made.show()
     return made
@@ -40,6 +42,16 @@ def test_a_click_tells_the_well_and_an_empty_place_nothing(plate_map: PlateMap, 
     qtbot.mouseClick(plate_map, Qt.MouseButton.LeftButton, pos=_centre(plate_map, 3, 5))
     qtbot.mouseClick(plate_map, Qt.MouseButton.LeftButton, pos=_centre(plate_map, 4, 5))
     assert clicked == ["C05"] and plate_map.current == "C05"
+
+
+def test_a_wells_words_are_asked_for_when_the_pointer_rests_on_it(plate_map: PlateMap, qtbot: QtBot) -> None:
+    def rest_on(place: QPoint) -> None:
+        QApplication.sendEvent(plate_map, QHelpEvent(QEvent.Type.ToolTip, place, plate_map.mapToGlobal(place)))
+
+    rest_on(_centre(plate_map, 1, 2))
+    assert QToolTip.text() == "this is A02"
+    rest_on(QPoint(1, 1))  # beside the wells
+    qtbot.waitUntil(lambda: not QToolTip.isVisible())
 
 
 def test_rectangles_select_add_and_remove(plate_map: PlateMap, qtbot: QtBot) -> None:

@@ -132,7 +132,7 @@ def test_keys_without_effect_have_none(kind: str) -> None:
     for recipe_view in ("v1", "v2"):
         seen = []
         for recipe in (plain.augment, other):
-            drawn = draw_views(view_keys(1, 2, [3], 1), [(40, 50)], 2, recipe, recipe_view)  # type: ignore[arg-type]
+            drawn = draw_views(view_keys(1, 2, [3], 1), [(40, 50)], 2, recipe, recipe_view)
             seen.append(render_views([site], torch.tensor([[[0.0, 4000.0]] * 2]), drawn, recipe))
         torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=0)
 

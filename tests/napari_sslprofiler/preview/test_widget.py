@@ -131,9 +131,9 @@ def test_a_slider_is_followed_and_training_hears_of_it(
     def noted(panels: object) -> None:
         assert preview.answer is not None
         seen.append(preview.answer.settled.request.recipe.augment.brightness)
-        paint(panels)  # type: ignore[arg-type]
+        paint(panels)
 
-    preview.canvas.show_panels = noted  # type: ignore[method-assign,assignment]
+    preview.canvas.show_panels = noted
     slider = preview.form.control("augment.brightness").findChild(QSlider)
     assert slider is not None
     for step in range(300, 1001, 20):
