@@ -1,7 +1,7 @@
 """Jitter, clamp and microscope noise for an NVIDIA GPU as one pass over memory, where Triton is installed.
 
 The formulas and random words are those of ``intensity`` and ``noise``, whose operations read and write memory some
-eighty times a pixel. ``usable`` compares the two on the device before anything rests on this.
+eighty times a pixel.
 """
 
 from __future__ import annotations
@@ -115,5 +115,5 @@ def launch(
         _kernel[(triton.cdiv(half + odd, BLOCK), batch)](
             images_BCHW, gain_BC, shift_BC, noisy_B, salts_BS3, *tables,
             channels, area, half, odd, step, *strengths,
-            GRIDS=len(tables[0]), BLOCK=BLOCK,
+            GRIDS=len(tables[0]), BLOCK=BLOCK, enable_fp_fusion=True,
         )  # fmt: skip

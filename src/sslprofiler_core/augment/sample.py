@@ -1,7 +1,8 @@
 """Windows of sites to views: float32, scaled to [0, 1], averaged where they shrink, and sampled once.
 
 A CPU works on one site after another, a few channels at a time, so that what it holds stays in its cache. Elsewhere a
-site is too little work for a launch: sites are copied into one buffer and sampled together.
+site is too little work for a launch: sites are copied into one buffer and sampled together. Where Triton is, a kernel
+does it in one pass (``fused.sample_at_once``).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from .checks import check_batch, check_drawn
 from .dinov2 import blur_, shared_jitter_, solarise_
 from .draw import Drawn, whole
 from .elastic import deviation
-from .fused import jitter_and_noise_, usable
+from .fused import intensity_agrees, jitter_and_noise_, sample_at_once, sampling_agrees, usable
 from .geometry import grid_planes, place_views
 from .intensity import jitter_, standardise_
 from .noise import noise_
@@ -129,7 +129,7 @@ def _render(
         sample, chunk, threads = sample_each, _CHUNK, torch.get_num_threads()
         together = max(1, min(chunk // (channels * size * size), -(-len(sites) // threads)))
     else:
-        sample, threads = sample_together, 1
+        sample, threads = sample_at_once if usable(device, sampling_agrees) else sample_together, 1
         chunk = min(_CHUNK_ELSEWHERE, views_BCSS.numel())
         together = max(1, chunk // (channels * size * size))
 
@@ -158,7 +158,7 @@ def _intensity(views_bCSS: Tensor, rows: slice, drawn: Drawn, recipe: AugmentRec
     """Jitter, clamp, add noise and standardise the views of these rows, in place."""
     brightness_bC, contrast_bC, keys_b = drawn.brightness_BC[rows], drawn.contrast_BC[rows], drawn.noise_keys_B[rows]
     strengths = recipe.noise_shot, recipe.noise_dark, recipe.noise_read
-    if recipe.kind == "paper" and usable(views_bCSS.device):
+    if recipe.kind == "paper" and usable(views_bCSS.device, intensity_agrees):
         jitter_and_noise_(views_bCSS, brightness_bC, contrast_bC, drawn.noise_B[rows], keys_b, strengths)
         if recipe.standardise:
             standardise_(views_bCSS)
