@@ -51,21 +51,17 @@ CHANNELS = 5
 def bare_teacher(network: Network, views: Views, precision: torch.dtype) -> None:
     """The teacher's forward pass with its heads."""
     with torch.no_grad(), autocast(views.v1_BCHW, precision):
-        cls_BD, patches_BND = network.backbone(views.v1_BCHW)
+        cls_BD, patches_MD = network.backbone(views.v1_BCHW, places_M=views.masked_M)
         network.dino_head(cls_BD)
-        network.patch_head(patches_BND.flatten(0, 1)[views.masked_M])
+        network.patch_head(patches_MD)
 
 
 def bare_student(network: Network, views: Views, precision: torch.dtype) -> None:
     """The student's forward passes with its heads, and a backward pass from gradients that cost nothing."""
     with autocast(views.v1_BCHW, precision):
-        masked_BD, patches_BND = network.backbone(views.v1_BCHW, views.masks_BN)
-        local_BD, _ = network.backbone(views.v2_BCHW)
-        logits = [
-            network.dino_head(masked_BD),
-            network.dino_head(local_BD),
-            network.patch_head(patches_BND.flatten(0, 1)[views.masked_M]),
-        ]
+        masked_BD, patches_MD = network.backbone(views.v1_BCHW, views.masks_BN, views.masked_M)
+        local_BD, _ = network.backbone(views.v2_BCHW, places_M=views.masked_M[:0])
+        logits = [network.dino_head(masked_BD), network.dino_head(local_BD), network.patch_head(patches_MD)]
     network.zero_grad(set_to_none=True)
     torch.autograd.backward(logits, [torch.full_like(one, 1e-6) for one in logits])
 

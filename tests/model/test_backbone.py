@@ -51,6 +51,25 @@ def test_without_dropped_rows_a_block_is_timms() -> None:
     torch.testing.assert_close(run_block(backbone.blocks[0], tokens, None, None), backbone.blocks[0](tokens))
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_wanted_tokens_are_those_of_all(images: Tensor, masks: Tensor, recompute: bool) -> None:
+    places_M = masks.flatten().nonzero()[:, 0]
+    found: list[list[Tensor]] = []
+    for wanted in (None, places_M, places_M[:0]):
+        backbone = backbone_of()
+        backbone.recompute = recompute
+        cls_BD, patches = backbone(images, masks, wanted)
+        patches_MD = patches.flatten(0, 1)[places_M] if wanted is None else patches
+        (cls_BD.square().sum() + patches_MD.sin().sum()).backward()
+        gradients = [p.grad for p in backbone.parameters() if p.grad is not None]
+        found.append([cls_BD.detach(), patches_MD.detach(), *gradients])
+    every, some, none = found
+    assert len(places_M) and none[1].shape == (0, 32)
+    assert torch.equal(some[0], every[0]) and torch.equal(some[1], every[1]) and torch.equal(none[0], every[0])
+    for one, other in zip(some[2:], every[2:], strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_branch_sees_only_the_kept_rows_which_count_for_all() -> None:
     """DINOv2: the kept rows' changes are scaled by batch / kept; the others pass as they are."""
     block, tokens = backbone_of().blocks[0], torch.randn(4, 17, 32)

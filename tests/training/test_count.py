@@ -79,14 +79,13 @@ def kept_bytes(recipe: Recipe) -> int:
     return kept[0]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_memory_is_about_what_autograd_keeps(precision: str) -> None:
-    base = [*TINY_NET, "augment.size=140", "model.width=96", "model.depth=4", f"train.precision={precision}"]
+def test_memory_is_about_what_autograd_keeps() -> None:
+    """In float32; bf16 is for GPUs, which keep more than a CPU does: see test_hollow_device.py."""
+    base = [*TINY_NET, "augment.size=140", "model.width=96", "model.depth=4", "train.precision=float32"]
     more = ["model.head_hidden=64", "model.head_bottleneck=16", "train.batch=4"]
     recipe = load_recipe("paper-vits14", [*base, *more])
     count, kept = count_network(recipe, 3), kept_bytes(recipe)
-    copies = 2 * count.parameters if precision == "bf16" else 0
-    assert 4 * count.pair_bytes + copies == pytest.approx(kept, rel=0.15)
+    assert 4 * count.pair_bytes == pytest.approx(kept, rel=0.15)
     # Checkpointed, a block's inside is not there but while it is computed again, which the count has and torch has not.
     checkpointing = load_recipe("paper-vits14", [*base, *more, "train.activation_checkpointing=true"])
     less = count_network(checkpointing, 3)

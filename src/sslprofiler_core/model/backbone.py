@@ -51,7 +51,9 @@ class Backbone(nn.Module):
         blocks: nn.ModuleList = self.vit.blocks
         return blocks
 
-    def forward(self, images_BCHW: Tensor, masks_BN: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, images_BCHW: Tensor, masks_BN: Tensor | None = None, places_M: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Embed images.
 
         Parameters
@@ -60,10 +62,12 @@ class Backbone(nn.Module):
             Float images whose sides are multiples of the patch size.
         masks_BN
             Boolean, True where a patch (row-major) is replaced by the mask token, before its position is added.
+        places_M
+            Which patch tokens are wanted, as places in the flattened (B, N); None: all. Others cost no memory then.
 
         Returns
         -------
-        CLS tokens (B, D) and patch tokens (B, N, D), after the final norm.
+        CLS tokens (B, D) and patch tokens (B, N, D), or (M, D) of ``places_M``, after the final norm.
         """
         patches = self.vit.patch_embed(images_BCHW)  # B, rows, columns, D
         if masks_BN is not None:
@@ -82,8 +86,15 @@ class Backbone(nn.Module):
                 )
             else:
                 tokens = self._run(block, tokens, rows, rotary)
-        tokens = self.vit.norm(tokens)
-        return tokens[:, 0], tokens[:, self.vit.num_prefix_tokens :]
+        before = self.vit.num_prefix_tokens
+        if places_M is None:
+            tokens = self.vit.norm(tokens)
+            return tokens[:, 0], tokens[:, before:]
+        count, every = tokens.shape[:2]
+        cls_B = every * torch.arange(count, device=tokens.device)
+        patches_M = places_M + before * (places_M // (every - before) + 1)
+        wanted = self.vit.norm(tokens.flatten(0, 1).index_select(0, torch.cat([cls_B, patches_M])))
+        return wanted[:count], wanted[count:]
 
     def _draw_kept(self, batch: int, device: torch.device) -> Tensor | None:
         """Which rows each residual branch of each block sees: (depth, 2, kept), or None for all.

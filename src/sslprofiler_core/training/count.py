@@ -12,8 +12,9 @@ from sslprofiler_core.recipes import ModelRecipe, Recipe
 
 from .pairs import check_batch, couples_of, well_blocks
 
-# Bytes that autograd keeps of one token in one block, for each number of its width: counted, see test_count.py.
-_KEPT_BYTES = {"bf16": 45.4, "float32": 82.8, "float64": 165.6}
+# Bytes that autograd keeps of one token in one block, for each number of its width: counted, see test_count.py, and
+# for bf16, which is for GPUs, benchmarks/step_memory.py.
+_KEPT_BYTES = {"bf16": 50.0, "float32": 82.8, "float64": 165.6}
 # Student, teacher, gradients and AdamW's two moments, float32; autocast adds a copy of the student.
 _PARAMETER_BYTES = {"bf16": 22, "float32": 20, "float64": 40}
 # Prototypes as unit vectors of student and teacher, each loss's gradient in them; and a chunk of logits, five times.
@@ -231,8 +232,8 @@ def _pair_bytes(recipe: Recipe, channels: int, patches: int, masked: float) -> i
     seen = 2 * (patches + beside) + crops * (_crop_patches(recipe) + beside)
     block = seen * model.width * _KEPT_BYTES[recipe.train.precision] * _kept_share(recipe)
     backbone = model.depth * block
-    if recipe.train.activation_checkpointing:  # each block's input, and one block as it is computed again
-        backbone = model.depth * seen * model.width * 4 + block
+    if recipe.train.activation_checkpointing:  # each block's input, and one block of one view as it is computed again
+        backbone = model.depth * seen * model.width * 4 + block / 2
     tokens = 2 + masked + crops
     head = tokens * 8 * (3 * model.head_hidden + 3 * model.head_bottleneck)
     views = (2 * recipe.augment.size**2 + crops * recipe.augment.local_size**2) * channels * 4 * 2

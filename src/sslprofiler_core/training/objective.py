@@ -156,19 +156,19 @@ def objective(
     batch = batch or here
     count = 0 if views.crops_LBCHW is None else len(views.crops_LBCHW)
     head, patch_head = student.dino_head, student.patch_head
+    none_M = views.masked_M[:0]
     with torch.autocast(views.v1_BCHW.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
         with torch.no_grad():
-            cls_BD, patches_BND = teacher.backbone(views.v1_BCHW)
-            seen_BH = teacher.dino_head.features(cls_BD)
-            seen_MH = teacher.patch_head.features(patches_BND.flatten(0, 1)[views.masked_M])
-        masked_cls, masked_patches = student.backbone(views.v1_BCHW, views.masks_BN)
-        local_cls, _ = student.backbone(views.v2_BCHW)
+            cls_BD, patches_MD = teacher.backbone(views.v1_BCHW, places_M=views.masked_M)
+            seen_BH, seen_MH = teacher.dino_head.features(cls_BD), teacher.patch_head.features(patches_MD)
+        masked_cls, masked_MD = student.backbone(views.v1_BCHW, views.masks_BN, views.masked_M)
+        local_cls, _ = student.backbone(views.v2_BCHW, places_M=none_M)
         masked_BH, local_BH = head.features(masked_cls), head.features(local_cls)
-        patch_MH = patch_head.features(masked_patches.flatten(0, 1)[views.masked_M])
+        patch_MH = patch_head.features(masked_MD)
         if views.crops_LBCHW is not None and count:
             with torch.no_grad():
-                second_BH = teacher.dino_head.features(teacher.backbone(views.v2_BCHW)[0])
-            crop_RH = head.features(student.backbone(views.crops_LBCHW.flatten(0, 1))[0])
+                second_BH = teacher.dino_head.features(teacher.backbone(views.v2_BCHW, places_M=none_M)[0])
+            crop_RH = head.features(student.backbone(views.crops_LBCHW.flatten(0, 1), places_M=none_M)[0])
 
     assigner = _Teacher(teacher, recipe, temperature, centres, precision)
     cls_target, patch_target = assigner.assign(seen_BH, patches=False), assigner.assign(seen_MH, patches=True)
