@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_sslprofiler import style
 from napari_sslprofiler.background import Latest
@@ -137,16 +137,13 @@ class NeighboursPanel(QWidget):
     def _lay_out(self) -> None:
         bar = FlowBar(self.k, self.query_box, self.distance, self.channels, gap=style.GAP)
         filters = FlowBar(self.not_the_same, *self.not_same.values(), self.same_line, gap=style.GAP + 2)
-        button = QHBoxLayout()
-        button.addWidget(self.read_button)
-        button.addStretch(1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(style.GAP, style.GAP, style.GAP, style.GAP)
         layout.setSpacing(style.GAP)
         layout.addWidget(bar)
         layout.addWidget(filters)
         layout.addWidget(self.warning)
-        layout.addLayout(button)
+        layout.addWidget(self.read_button, 0, Qt.AlignmentFlag.AlignLeft)
         layout.addWidget(self.summary)
         layout.addWidget(self.view, 1)
         layout.addWidget(self.control)

@@ -375,7 +375,7 @@ class BrowserWidget(Calm):
         way = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
         if self.split.orientation() != way or event.oldSize().width() <= 0:
             self.split.setOrientation(way)
-            self.split.setSizes([560, 440])  # in parts
+            self.split.setSizes([530, 470])  # in parts
 
     def hideEvent(self, event: QEvent) -> None:
         """The card belongs to the pointer."""
