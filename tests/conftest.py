@@ -5,9 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    import torch
+
+# What tests hold to the bit is so on a CPU, everywhere: a GPU is for the tests that want one (`make gpu`).
+if not os.environ.get("SSLPROFILER_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # The same examples in every run: what passed here passes there. `--hypothesis-profile=default` looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
@@ -43,6 +51,17 @@ def _scales(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSLPROFILER_SCALES", str(tmp_path_factory.mktemp("scales")))
         yield
+
+
+@pytest.fixture(scope="session")
+def gpu() -> torch.device:
+    """The GPU of this machine."""
+    import torch
+
+    for kind, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
+        if there:
+            return torch.device(kind)
+    pytest.skip("needs a GPU: run `make gpu` where there is one")
 
 
 @pytest.fixture(scope="session")

@@ -111,10 +111,12 @@ def test_on_a_cpu_batches_are_read_when_they_are_taken() -> None:
         sent.take(2)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_the_next_one_is_there_already() -> None:
+@pytest.mark.gpu
+def test_on_a_gpu_the_next_one_is_there_already(gpu: torch.device) -> None:
+    if gpu.type != "cuda":
+        pytest.skip("batches are sent ahead to CUDA's devices alone")
     loader: Any = Loader()
-    sent = SentBatches(loader, torch.device("cuda"), 3)
+    sent = SentBatches(loader, gpu, 3)
     first = sent.take(0)
     sent.prepare(1)
     assert loader.read == [0, 1]
