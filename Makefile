@@ -12,7 +12,7 @@ help:
 	@echo "make demo    simulate plates, train, profile, evaluate; writes demo/report.html"
 	@echo "make test    lint, then all tests but the long ones"
 	@echo "make lint    style, types, the import contract, the plugin's manifest"
-	@echo "make bench   the benchmarks: each prints its machine, its peer and a ratio"
+	@echo "make bench   the benchmarks, for hours: each prints its machine, its peer and a ratio"
 	@echo "make gpu     the tests and the benchmarks that are for this machine's GPU"
 	@echo "make soak    the long versions of tests"
 	@echo "make clean   remove the environment, caches and the demo"
@@ -37,12 +37,12 @@ soak:
 	$(display) $(bin)/python -m pytest -m soak
 
 bench:
-	@sh tools/setup.sh test
-	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(bin)/python "$$script"; done
+	@sh tools/setup.sh bench
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(display) $(bin)/python "$$script"; done
 
 gpu: export SSLPROFILER_GPU := 1
 gpu:
-	@sh tools/setup.sh test
+	@sh tools/setup.sh bench
 	$(bin)/python -m pytest -m gpu
 	$(bin)/python benchmarks/augment.py --device cuda --quick
 	$(bin)/python benchmarks/losses.py --device cuda

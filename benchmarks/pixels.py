@@ -1,12 +1,13 @@
 """How fast do pixels come off the disk? This package, its peers and the plain limit, side by side in one run.
 
-    python benchmarks/pixels.py CPJUMP1/images [--sites 12] [--repeats 5] [--only index sites convert batches]
+    python benchmarks/pixels.py [CPJUMP1/images] [--sites 12] [--repeats 5] [--only index sites convert batches]
 
 Real sites of CPJUMP1 (8 channels of 1080 x 1080 uint16, LZW TIFF) are copied into a screen of as many sites as asked
-for, so that every figure rests on real pixels; all of it stays in the page cache. Peers are timed where they are
-installed: tifffile, zarr-python, tensorstore, ome-zarr-py and a torch DataLoader. Contestants take turns; printed are
-medians over the rounds with their range, and the median of the ratios within a round. This package's pixels are
-compared with tifffile's first. Two decoders serve as limits, both on bytes in memory: libtiff, and our own compiled
+for, so that every figure rests on real pixels; all of it stays in the page cache. Without them
+($SSLPROFILER_CPJUMP1/images, where that is set) simulated sites of that size stand in, which compress otherwise.
+Peers are timed where they are installed: tifffile, zarr-python, tensorstore, ome-zarr-py and a torch DataLoader.
+Contestants take turns; printed are medians over the rounds with their range, and the median of the ratios within a
+round. This package's pixels are compared with tifffile's first. Two decoders serve as limits, both on bytes in memory: libtiff, and our own compiled
 loop, which a process has after its first planes and is loaded here before anything is timed.
 """
 
@@ -28,7 +29,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from sslprofiler_core.plates import Plate, Site, convert_plates, open_plates, read_site, read_thumbnail
+from sslprofiler_core.plates import Plate, Site, convert_plates, open_plates, read_site, read_thumbnail, simulate_plates
 from sslprofiler_core.plates.compiled import load_loops
 from sslprofiler_core.plates.lzw import SLACK, decode_lzw
 
@@ -38,7 +39,9 @@ WELLS = [(row, column) for row in range(1, 17) for column in range(1, 25)]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path, help="a folder of CPJUMP1 plates")
+    data = os.environ.get("SSLPROFILER_CPJUMP1")
+    default = Path(data) / "images" if data else None
+    parser.add_argument("images", type=Path, nargs="?", default=default, help="a folder of CPJUMP1 plates")
     parser.add_argument("--sites", type=int, default=12, help="sites in the screen (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="timings of each (default %(default)s)")
     parser.add_argument("--only", nargs="+", choices=["index", "sites", "convert", "batches"])
@@ -54,7 +57,10 @@ def main() -> None:
         if "index" in parts:
             index(scratch, arguments.repeats)
         if len(parts) > ("index" in parts):
-            screen = real_screen(arguments.images, scratch / "screen", arguments.sites)
+            images = (
+                arguments.images or simulate_plates(scratch / "made", plates=1, wells=6, sites=1, size=1080) / "images"
+            )
+            screen = real_screen(images, scratch / "screen", arguments.sites)
             if "convert" in parts:
                 convert(screen, scratch, arguments.repeats)
             if "sites" in parts:

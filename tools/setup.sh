@@ -1,8 +1,9 @@
 #!/bin/sh
 # Sets this checkout up: system packages (Debian, Ubuntu), .venv, and the package in editable mode.
 #
-#   sh tools/setup.sh [demo|test]      demo (the default): what `make demo` needs
-#                                      test: that, the test and lint tools, and a virtual display
+#   sh tools/setup.sh [demo|test|bench]   demo (the default): what `make demo` needs
+#                                         test: that, the test and lint tools, and a virtual display
+#                                         bench: that, and the peers that the benchmarks compare with
 #
 # Does nothing when all is in place. PYTHON names the interpreter to use, VENV the environment's folder.
 set -eu
@@ -14,7 +15,8 @@ venv=${VENV:-.venv}
 case $what in
     demo) extras="" ;;
     test) extras="[test,lint]" ;;
-    *) echo "setup: what to set up is 'demo' or 'test', not '$what'." >&2; exit 2 ;;
+    bench) extras="[test,lint,bench]" ;;
+    *) echo "setup: what to set up is 'demo', 'test' or 'bench', not '$what'." >&2; exit 2 ;;
 esac
 
 fail() {
@@ -25,7 +27,7 @@ fail() {
 # --- Nothing to do? The stamp holds what the environment was made from. ---------------------------------------------
 
 display=no # does the asked-for need a display in memory, as the tests do on Linux?
-if [ "$what" = test ] && [ "$(uname -s)" = Linux ]; then
+if [ "$what" != demo ] && [ "$(uname -s)" = Linux ]; then
     display=yes
 fi
 
@@ -118,8 +120,8 @@ else
     $pip install -q -e ".$extras" || fail "the Python packages could not be installed; pip's messages are above."
 fi
 
-printf '%s\n' "$made_from" >"$stamp"
-# The tests' environment holds the demo's.
-if [ "$what" = test ]; then
-    printf '%s\n' "$made_from" >"$venv/.set-up-demo"
-fi
+# Each environment holds those before it.
+for held in demo test bench; do
+    printf '%s\n' "$made_from" >"$venv/.set-up-$held"
+    [ "$held" != "$what" ] || break
+done
