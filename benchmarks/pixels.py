@@ -4,11 +4,11 @@
 
 Real sites of CPJUMP1 (8 channels of 1080 x 1080 uint16, LZW TIFF) are copied into a screen of as many sites as asked
 for, so that every figure rests on real pixels; all of it stays in the page cache. Without them
-($SSLPROFILER_CPJUMP1/images, where that is set) simulated sites of that size stand in, which compress otherwise.
-Peers are timed where they are installed: tifffile, zarr-python, tensorstore, ome-zarr-py and a torch DataLoader.
-Contestants take turns; printed are medians over the rounds with their range, and the median of the ratios within a
-round. This package's pixels are compared with tifffile's first. Two decoders serve as limits, both on bytes in memory: libtiff, and our own compiled
-loop, which a process has after its first planes and is loaded here before anything is timed.
+($SSLPROFILER_CPJUMP1/images, where that is set) simulated sites of that size stand in, which compress otherwise. Peers
+are timed where they are installed: tifffile, zarr-python, tensorstore, ome-zarr-py and a torch DataLoader. Contestants
+take turns; printed are medians over the rounds with their range, and the median of the ratios within a round. This
+package's pixels are compared with tifffile's first. Two decoders serve as limits, both on bytes in memory: libtiff,
+and our own compiled loop, which a process has after its first planes and is loaded here before anything is timed.
 """
 
 from __future__ import annotations
