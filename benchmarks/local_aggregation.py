@@ -63,7 +63,7 @@ def rows_of(seed: int, steps: int, threads: int, out: Path) -> Iterator[dict[str
     for arm, switch in ARMS.items():
         run = out / f"seed{seed}-{arm.split()[-2]}-x{steps}"
         changes = [f"train.seed={seed}", f"train.steps={steps}", f"augment.local_aggregation={switch}"]
-        train(
+        outcome = train(
             [plates / "images"],
             group=GROUP,
             out=run,
@@ -72,6 +72,8 @@ def rows_of(seed: int, steps: int, threads: int, out: Path) -> Iterator[dict[str
             metadata=plates / "metadata",
             resume=True,
         )
+        if outcome.reason != "finished":
+            raise SystemExit(f"{outcome.reason} at step {outcome.step} of {run}. The same command goes on from there.")
         yield from scores(run, arm, seed, plates)
         if arm == "another site":  # both start from the same weights
             yield from scores(run, UNTRAINED, seed, plates)
