@@ -125,5 +125,7 @@ def test_a_cpu_does_without_and_a_failure_is_told() -> None:
         raise RuntimeError("no compiler")
 
     assert not fused.usable(torch.device("cpu"), broken)
-    with pytest.warns(UserWarning, match="unfused"):
+    with pytest.warns(UserWarning, match="unfused, which is slower: RuntimeError from Triton on cuda:3"):
         assert not fused.usable(torch.device("cuda", 3), broken)
+    with pytest.warns(UserWarning, match="other results than torch's"):
+        assert not fused.usable(torch.device("cuda", 3), lambda _: False)

@@ -72,12 +72,12 @@ def usable(device: torch.device, agrees: Callable[[torch.device], bool]) -> bool
     if device.type != "cuda" or torch.version.hip is not None:
         return False
     try:
-        return agrees(device)
+        problem = "" if agrees(device) else "other results than torch's"
     except Exception as error:  # whatever a compiler, a driver or a missing package may raise
-        warnings.warn(
-            f"Augmentations run unfused, which is slower: {type(error).__name__} from Triton on {device}.", stacklevel=2
-        )
-        return False
+        problem = type(error).__name__
+    if problem:
+        warnings.warn(f"Augmentations run unfused, which is slower: {problem} from Triton on {device}.", stacklevel=2)
+    return not problem
 
 
 def intensity_agrees(device: torch.device) -> bool:
