@@ -15,7 +15,7 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.recipes import load_recipe
 from sslprofiler_core.training import RunFolder, RunStatus, RunWatcher, memory, train, trial
 from sslprofiler_core.training import objective as objectives
-from sslprofiler_core.training.memory import advice, largest_batch, largest_by_arithmetic, needed_bytes
+from sslprofiler_core.training.memory import advice, largest_batch, largest_by_arithmetic, needed_bytes, ran_out
 
 CPU_WORDS = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
 
@@ -41,6 +41,22 @@ def test_the_largest_batch_is_found_by_trying(limit: int) -> None:
     assert found == 0 if limit < 2 else found > limit * 0.75 - 2
     assert len(tried) <= 10
     assert not {size for size in tried if size % 2 or size < 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "memory_is_out"),
+    [
+        (CPU_WORDS, True),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB.", True),
+        ("MPS backend out of memory (MPS allocated: 9.07 GB)", True),
+        ("could not create a primitive", True),  # oneDNN's, under a limit
+        ("could not create a primitive descriptor for a matmul primitive", False),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_a_want_of_memory_is_known_by_torchs_words(words: str, memory_is_out: bool) -> None:
+    assert ran_out(RuntimeError(words)) == memory_is_out
+    assert ran_out(MemoryError())
 
 
 def test_arithmetic_asks_for_what_is_free() -> None:

@@ -24,8 +24,11 @@ from .pace import wait_for
 if TYPE_CHECKING:
     from .loop import Trainer
 
-# How torch says it: its CPU allocator's, CUDA's and MPS's words.
-_WORDS = re.compile(r"can't allocate memory|cannot allocate memory|not enough memory|out of memory", re.IGNORECASE)
+# How torch says it: its CPU allocator's, CUDA's and MPS's words, and oneDNN's for a kernel that it has no room to make.
+_WORDS = re.compile(
+    r"can't allocate memory|cannot allocate memory|not enough memory|out of memory|could not create a primitive$",
+    re.IGNORECASE,
+)
 
 
 class OutOfMemory(UserError):  # noqa: N818  # said to the user, who has to lower something
