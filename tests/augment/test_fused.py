@@ -73,7 +73,8 @@ assert torch.equal(half, torch.full((2, 1, 9, 9), 0.5))
 """
 
 COMPILES = """
-from triton import compile
+import re, subprocess, tempfile
+from triton import compile, knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from sslprofiler_core.augment import intensity_kernel, sample_kernel
@@ -82,14 +83,21 @@ def build(kernel, numbers, others, rest, constants):
     kinds = dict.fromkeys(kernel.arg_names, rest) | others | numbers | dict.fromkeys(constants, "constexpr")
     source = ASTSource(fn=kernel, signature=kinds, constexprs=constants)
     options = {"enable_fp_fusion": True}
-    assert compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["cubin"]
+    built = compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(built.asm["cubin"])
+        file.flush()
+        usage = subprocess.check_output([knobs.nvidia.cuobjdump.path, "-res-usage", file.name], text=True)
+    registers, spilled = map(int, re.search(r"REG:(\\d+) STACK:(\\d+)", usage).groups())
+    threads = 65536 // registers  # at once on a multiprocessor, of 2,048
+    assert spilled == 0 and threads >= 640, usage
 
 floats = dict.fromkeys(("images", "gain", "shift", "steps"), "*fp32")
 numbers = dict.fromkeys(("channels", "area", "half", "odd"), "i32") | dict.fromkeys(
     ("step", "shot", "dark", "read"), "fp32"
 )
 for grids in (1, 2):
-    build(intensity_kernel._kernel, numbers, floats, "*i32", {"GRIDS": grids, "BLOCK": 1024})
+    build(intensity_kernel._kernel, numbers, floats, "*i32", {"GRIDS": grids, "BLOCK": intensity_kernel.BLOCK})
 others = {"sites": "*i64", "strides": "*i64", "windows": "*i32"}
 for kind in set(sample_kernel.PIXELS.values()):
     constants = {"PIXEL": kind, "ROWS": sample_kernel.ROWS, "COLUMNS": sample_kernel.COLUMNS}
@@ -116,7 +124,7 @@ def test_sampling_in_one_pass_equals_torchs_operations() -> None:
     _run(SAMPLING, TRITON_INTERPRET="1")
 
 
-def test_they_compile_for_an_h200() -> None:
+def test_they_compile_for_an_h200_and_spill_no_register() -> None:
     _run(COMPILES)
 
 
