@@ -73,7 +73,10 @@ class Fixed:
     ],
 )
 def test_sentences_follow_the_numbers(values: tuple[float, ...], sentences: list[str]) -> None:
-    text = " ".join(words.verdicts(cast(Results, Fixed(*values))))
+    text, longer = (" ".join(words.verdicts(cast(Results, Fixed(*values)), full)) for full in (False, True))
+    behind = "do not reach" in text
+    assert ("`sslprofiler demo --full`" in text) == behind
+    assert "--full" not in longer
     for sentence in sentences:
         assert sentence in text
     claims = ("Training helped", "Training hurt", "cannot be seen")

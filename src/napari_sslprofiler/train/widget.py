@@ -235,7 +235,11 @@ class TrainWidget(QWidget):
 
     def at_work(self) -> tuple[Path, ...]:
         """Trainings that were started here and have not ended."""
-        return tuple(run for run in self._mine if run in _children and _children[run].poll() is None)
+        shown = self.run_panel.state
+        # A process that has said that it is done takes a moment more to leave.
+        done = shown.pid if shown is not None and not shown.status.alive else None
+        left = {run: child for run, child in _children.items() if child.poll() is None and child.pid != done}
+        return tuple(run for run in self._mine if run in left)
 
     def _ask(self, run: Path) -> str:
         box = QMessageBox(self.window())

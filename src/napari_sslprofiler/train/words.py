@@ -42,7 +42,7 @@ def progress_words(state: RunState) -> str:
     if state.pairs_per_s is not None:
         parts.append(f"{state.pairs_per_s:,.{0 if state.pairs_per_s >= 10 else 1}f} pairs/s")
     if state.utilisation is not None:
-        parts.append(f"{_percent(state.utilisation)} of the machine's peak")
+        parts.append(f"{_percent(state.utilisation)} of peak")
     return " · ".join(parts)
 
 

@@ -34,7 +34,7 @@ def headline(report: Report, findings: Findings) -> None:
     difference = results.difference("trained", "untrained")
     gain = Tile("Trained − untrained", points(difference), "points ± standard error, paired over wells")
     report.tiles([tiles[0], gain, *tiles[1:]])
-    report.notice(verdicts(results), "note")
+    report.notice(verdicts(results, findings.full), "note")
     wells = len(results.score("trained").rows)
     report.paragraph(
         f"Accuracy here is the part of the {wells} compound wells whose nearest neighbour on the other plates (1-NN, "

@@ -126,7 +126,7 @@ def test_a_state_in_words() -> None:
     state = RunState(Path("x"), RunStatus.RUNNING, steps=2000, step=120, pairs_per_s=31.4, eta_s=600.0)
     assert progress_words(state) == "step 120 of 2,000 · 10 min left · 31 pairs/s"
     busy = replace(state, utilisation=0.234)
-    assert progress_words(busy) == "step 120 of 2,000 · 10 min left · 31 pairs/s · 23 % of the machine's peak"
+    assert progress_words(busy) == "step 120 of 2,000 · 10 min left · 31 pairs/s · 23 % of peak"
     assert progress_words(RunState(Path("x"))) == ""
     assert knn_words(state) == "No check so far."
     knn = KnnCurve(np.array([5.0]), np.array([0.5]), np.array([0.031]), 0.01, 0.02, 96, 72)

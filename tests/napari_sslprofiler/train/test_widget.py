@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_sslprofiler.state import session_of
 from napari_sslprofiler.train import widget as widget_module
 from sslprofiler_core.cli import build_parser
-from sslprofiler_core.training import RunFolder, RunStatus, start_training
+from sslprofiler_core.training import RunFolder, RunState, RunStatus, start_training
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -236,6 +236,11 @@ def test_closing_the_window_asks_about_a_training(answer: str, ready: TrainWidge
         assert taken == (answer == "cancel")
         assert event.isAccepted() == (answer != "cancel")
         assert run.control() == ("stop" if answer == "stop" else None)
+        for status, known in ((RunStatus.RUNNING, True), (RunStatus.STOPPED, False)):
+            ready.run_panel.show_state(RunState(run.path, status, pid=child.pid))
+            assert bool(ready.at_work()) == known  # done, it is only leaving
+        ready.run_panel.show_state(RunState(run.path, RunStatus.STOPPED, pid=child.pid + 1))
+        assert ready.at_work()  # what is shown is of the process before
         child.kill()
         child.wait()
     assert ready.at_work() == ()
