@@ -48,8 +48,8 @@ class Traffic(TorchDispatchMode):
         result = function(*args, **(kwargs or {}))
         name = function.overloadpacket.__name__
         given = {key: value for key, value in (kwargs or {}).items() if key != "out"}
-        if name == "index_copy_":
-            moved = 2 * held(args[3])
+        if name in ("index_put_", "_index_put_impl_"):
+            moved = 2 * held(args[2])
         elif name == "index_add_":
             moved = 3 * held(args[3])
         elif name == "index_select":

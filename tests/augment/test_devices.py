@@ -146,8 +146,9 @@ def test_host_arrays_are_sent_by_one_function() -> None:
 @pytest.mark.usefixtures("_as_elsewhere")
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("kind", ["paper", "dinov2"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_memory_beside_the_output_is_at_most_three_times_the_output(
-    kind: str, together: bool, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, kind: str, together: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not together:
         monkeypatch.undo()
@@ -155,9 +156,9 @@ def test_memory_beside_the_output_is_at_most_three_times_the_output(
     sites = [torch.full((5, 1080, 1080), 900, dtype=torch.uint16)] * 3
     drawn = draw_views(fold(3, np.arange(3)), [(1080, 1080)] * 3, 5, recipe, "v2")
     scales = torch.tensor([0.0, 1000.0]).expand(3, 5, 2)
-    render_views(sites, scales, drawn, recipe)
+    render_views(sites, scales, drawn, recipe, dtype=dtype)
     with _Memory() as memory:
-        output = render_views(sites, scales, drawn, recipe).nbytes
+        output = render_views(sites, scales, drawn, recipe, dtype=dtype).nbytes
     assert output < memory.peak <= 4 * output
 
 

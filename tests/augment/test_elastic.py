@@ -66,7 +66,10 @@ def test_equal_keys_give_equal_fields_in_any_batch() -> None:
     assert not torch.allclose(fields[0], fields[1], atol=0.1)
 
 
-@pytest.mark.parametrize("arguments", [(0, 10, 1.0, 1.0), (10, 10, 1.0, 0.0), (5000, 10, 1.0, 1.0)])
+@pytest.mark.parametrize(
+    "arguments",
+    [(0, 10, 1.0, 1.0), (10, 10, 1.0, 0.0), (5000, 10, 1.0, 1.0), (9, 9, 1.0, math.inf), (9, 9, math.nan, 1.0)],
+)
 def test_impossible_fields_are_refused(arguments: tuple[int, int, float, float]) -> None:
     with pytest.raises(UserError, match="sigma"):
         elastic_displacement([1], *arguments)

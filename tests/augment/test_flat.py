@@ -31,5 +31,10 @@ def test_an_even_field_and_none_leave_sites_alone() -> None:
     even = flatten_sites(sites, torch.ones(2, 1, GRID, GRID))
     for one, other in zip(even, sites, strict=True):
         assert one.dtype == other.dtype and torch.equal(one.to(torch.int32), other.to(torch.int32))
+    bright = [torch.full((1, 8, 8), 250, dtype=torch.uint8), torch.full((1, 8, 8), 30_000, dtype=torch.int16)]
+    assert [int(site.max()) for site in flatten_sites(bright, torch.full((2, 1, 4, 4), 0.5))] == [255, 32_767]
+    floats = torch.linspace(0.0, 1.0, 64).reshape(1, 8, 8)
+    assert torch.equal(flatten_sites([floats], torch.full((1, 1, 4, 4), 0.5))[0], 2.0 * floats)
+    assert floats.max() == 1.0  # the site given is left alone
     with pytest.raises(ValueError, match="argument"):
         flatten_sites(sites, torch.ones(1, 1, GRID, GRID))

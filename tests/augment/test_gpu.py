@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sslprofiler_core.augment import draw_views, microscope_noise, render_views, views, whole_sites
+from sslprofiler_core.augment import draw_views, microscope_noise, render_views, take_channels, views, whole_sites
 from sslprofiler_core.augment.fused import intensity_agrees, sampling_agrees, usable
 from sslprofiler_core.augment.sample import sample_together
 from sslprofiler_core.keys import fold
@@ -64,9 +64,12 @@ def test_noise_is_the_cpus(gpu: torch.device) -> None:
     assert ((here - there).abs() > 1e-4).float().mean() < 1e-3
 
 
+@pytest.mark.parametrize("size", [64, 518])
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_a_sample_has_the_same_pixels_in_any_batch(gpu: torch.device, kind: str) -> None:
-    recipe = KINDS[kind].model_copy(update={"noise": 1.0, "elastic": 1.0})
+def test_a_sample_has_the_same_pixels_in_any_batch(gpu: torch.device, kind: str, size: int) -> None:
+    if not usable(gpu, sampling_agrees):
+        pytest.skip("without the kernel sites are sampled together, which rounds")
+    recipe = KINDS[kind].model_copy(update={"noise": 1.0, "elastic": 1.0, "size": size})
     every = _render(gpu, recipe)
     assert torch.equal(every, _render(gpu, recipe))
     for number in range(len(SHAPES)):
@@ -89,15 +92,22 @@ def test_with_and_without_kernels(gpu: torch.device, monkeypatch: pytest.MonkeyP
     assert ((made - _render(gpu, recipe)).abs() > 1e-3).float().mean() < 1e-3
 
 
-def test_memory_beside_the_output_is_at_most_three_times_the_output(gpu: torch.device) -> None:
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
+def test_channels_are_chosen_on_it(gpu: torch.device, dtype: torch.dtype) -> None:
+    site = torch.arange(60).reshape(3, 4, 5).to(dtype)
+    assert torch.equal(take_channels(site.to(gpu), [2, 0]).cpu().to(torch.int32), site.to(torch.int32)[[2, 0]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_memory_beside_the_output_is_at_most_three_times_the_output(gpu: torch.device, dtype: torch.dtype) -> None:
     if gpu.type != "cuda":
         pytest.skip("only CUDA's allocator tells")
     recipe = AugmentRecipe(elastic=1.0, noise=1.0)
     sites = [torch.full((5, 1080, 1080), 900, dtype=torch.uint16, device=gpu)] * 16
     drawn = draw_views(fold(3, np.arange(16)), [(1080, 1080)] * 16, 5, recipe, "v2")
     scales = torch.tensor([0.0, 1000.0]).expand(16, 5, 2)
-    render_views(sites, scales, drawn, recipe)
+    render_views(sites, scales, drawn, recipe, dtype=dtype)
     torch.cuda.reset_peak_memory_stats(gpu)
     before = torch.cuda.memory_allocated(gpu)
-    output = render_views(sites, scales, drawn, recipe).nbytes
+    output = render_views(sites, scales, drawn, recipe, dtype=dtype).nbytes
     assert torch.cuda.max_memory_allocated(gpu) - before <= 4 * output

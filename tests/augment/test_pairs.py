@@ -72,6 +72,10 @@ def test_wrong_pairs_are_errors() -> None:
     first = _sites(0)
     with pytest.raises(UserError, match="4 sites and 3 partners"):
         pair_views(first, first[1:], SCALES, SCALES[1:], _recipe(), 0)
+    with pytest.raises(UserError, match="second 1 has 2 channels, and first 0 has 3"):
+        names = [f"{which} {number}" for which in ("first", "second") for number in range(2)]
+        others = [first[0], first[1][:2]]
+        pair_views(first[:2], others, SCALES[:2], SCALES[:2], _recipe(), 0, names=names)
     with pytest.raises(UserError, match="samples 0 to 7"):
         pair_views(first[:1], first[:1], SCALES[:1], SCALES[:1], _recipe(), 0, samples_B=[8])
     with pytest.raises(UserError, match=r"Sample 0 has shape \(3, 0, 60\)"):

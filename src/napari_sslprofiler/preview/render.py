@@ -117,7 +117,7 @@ def _views(request: Request, first: Tensor, second: Tensor, scales_1C2: Tensor) 
     local = views.new_empty((0, *views.shape[1:2], augment.local_size, augment.local_size))
     if count:
         scales = scales_1C2.repeat(count, 1, 1)
-        local = render_views([first] * count, scales, join(drawn.local), augment, None, augment.local_size)
+        local = render_views([first] * count, scales, join(drawn.local), augment, names[:1] * count, augment.local_size)
     return drawn, views, local
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .masks import draw_masks
     from .noise import microscope_noise
     from .pairs import DrawnPairs, PairViews, draw_pairs, mask_key, pair_views, view_keys
-    from .transfer import send, send_site
+    from .transfer import send, send_site, take_channels
     from .views import render_views, whole_sites
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "render_views",
     "send",
     "send_site",
+    "take_channels",
     "view_keys",
     "whole_sites",
 ]
@@ -54,7 +55,7 @@ __getattr__, __dir__ = attach(
         "noise": ["microscope_noise"],
         "pairs": ["DrawnPairs", "PairViews", "draw_pairs", "mask_key", "pair_views", "view_keys"],
         "flat": ["flatten_sites"],
-        "transfer": ["send", "send_site"],
+        "transfer": ["send", "send_site", "take_channels"],
         "views": ["render_views", "whole_sites"],
     },
 )

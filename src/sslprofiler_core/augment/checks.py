@@ -17,13 +17,18 @@ _INTEGERS = (*_UNSIGNED, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def check_sites(sites: Sequence[Tensor], names: Sequence[str] | None) -> None:
-    """Refuse no sites, and sites that are not ``(C, H, W)`` or empty."""
+    """Refuse no sites, and sites that are not ``(C, H, W)``, empty, or of other channels than the first."""
     if not sites:
         raise UserError("There is no site to render. Give at least one.")
     for number, site in enumerate(sites):
         if site.ndim != 3 or not site.numel():
             raise UserError(
                 f"{_name(names, number)} has shape {tuple(site.shape)}. A site is (channels, height, width), none 0."
+            )
+        if len(site) != len(sites[0]):
+            raise UserError(
+                f"{_name(names, number)} has {len(site)} channels, and {_name(names, 0)} has {len(sites[0])}. "
+                "Give sites of the same channels."
             )
 
 
@@ -67,19 +72,22 @@ def check_drawn(sites: Sequence[Tensor], drawn: Drawn, names: Sequence[str] | No
 def _check_scales(scales_BC2: Tensor, names: Sequence[str] | None) -> None:
     if scales_BC2.device.type != "cpu":  # checking would wait for the device
         return
-    good_BC = (scales_BC2[..., 1] > scales_BC2[..., 0]) & scales_BC2.isfinite().all(-1)
+    # As they are used: in float32, and by the reciprocal of their difference.
+    used_BC2 = scales_BC2.to(torch.float32)
+    good_BC = (used_BC2[..., 1] > used_BC2[..., 0]) & used_BC2.isfinite().all(-1)
+    good_BC &= (1.0 / (used_BC2[..., 1] - used_BC2[..., 0])).isfinite()
     if not bool(good_BC.all()):
         number, channel = (int(x) for x in (~good_BC).nonzero()[0])
         low, high = scales_BC2[number, channel].tolist()
         raise UserError(
             f"{_name(names, number)}: the intensity scale of channel {channel + 1} runs from {low:g} to {high:g}. "
-            "Low must be below high: look at that channel, or leave it out."
+            "Low must be below high, also in float32: look at that channel, or leave it out."
         )
 
 
 def _check_pixels(sites: Sequence[Tensor], names: Sequence[str] | None) -> None:
     """Refuse negative and non-finite pixels; unsigned integers, the usual case, cannot have any."""
-    suspects = [number for number, site in enumerate(sites) if site.dtype not in _UNSIGNED]
+    suspects = [number for number, site in enumerate(sites) if not _unsigned(site)]
     if not suspects:
         return
     ranges_N2 = torch.stack([torch.stack(torch.aminmax(sites[number])).to(torch.float32) for number in suspects])
@@ -89,6 +97,11 @@ def _check_pixels(sites: Sequence[Tensor], names: Sequence[str] | None) -> None:
                 f"{_name(names, number)} has pixels from {low:g} to {high:g}. Raw pixels are finite and not negative: "
                 "look at the file."
             )
+
+
+def _unsigned(site: Tensor) -> bool:
+    # What `send_site` made int32 on MPS had no sign before; to look at it there would wait for the device.
+    return site.dtype in _UNSIGNED or (site.dtype == torch.int32 and site.device.type == "mps")
 
 
 def _name(names: Sequence[str] | None, number: int) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .intensity import means
+
 TAPS = 9  # of the blur, whatever its deviation
 
 
@@ -26,7 +28,7 @@ def shared_jitter_(images_BCHW: Tensor, brightness_B: Tensor, contrast_B: Tensor
         (torch.where(contrast_first_B, beta_B, gamma_B), torch.where(contrast_first_B, ones_B, gamma_B)),
     )
     for gain_B, about_mean_B in passes:
-        mean_B111 = images_BCHW.mean(dim=(1, 2, 3), keepdim=True)
+        mean_B111 = means(images_BCHW, (1, 2, 3))
         shift_B111 = mean_B111 * (1.0 - about_mean_B)[:, None, None, None]
         images_BCHW.mul_(gain_B[:, None, None, None]).add_(shift_B111).clamp_(0.0, 1.0)
     return images_BCHW

@@ -96,10 +96,13 @@ def elastic_displacement(
     Raises
     ------
     UserError
-        If the size is empty, or sigma is not positive or too small for the size.
+        If the size is empty, sigma is not positive or too small for the size, or alpha or sigma is not finite.
     """
-    if height < 1 or width < 1 or not sigma > 0.0:
-        raise UserError(f"No elastic field of {height} x {width} px with sigma {sigma:g}: all must be positive.")
+    if height < 1 or width < 1 or not 0.0 < sigma < math.inf or not math.isfinite(alpha):
+        raise UserError(
+            f"No elastic field of {height} x {width} px with alpha {alpha:g} and sigma {sigma:g}: sizes and sigma must "
+            "be positive, and all finite."
+        )
     keys = np.asarray(keys_B, np.int64).reshape(-1)
     omega_M, amplitude_M = spectrum(float(max(height, width)), float(sigma))
     z_B2RR = torch.from_numpy(waves(keys, len(omega_M))) * deviation(alpha, sigma)

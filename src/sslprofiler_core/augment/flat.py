@@ -27,8 +27,9 @@ def flatten_sites(sites: Sequence[Tensor], fields_BCgg: Tensor | None) -> list[T
 
     Returns
     -------
-    Sites of the same shapes and type: intensities divided by the field (linear between its places), rounded, at most
-    65,535. What is rounded away is a tenth of what the camera's noise is.
+    Sites of the same shapes and type: intensities divided by the field (linear between its places); integers are
+    rounded, and at most the highest of their type, of 32 bits and more 65,535. What is rounded away is a tenth of what
+    the camera's noise is.
     """
     if fields_BCgg is None:
         return list(sites)
@@ -40,5 +41,7 @@ def _flatten(site_CHW: Tensor, field_Cgg: Tensor) -> Tensor:
         field_1Cgg = send(field_Cgg, site_CHW.device)[None]
         size = (site_CHW.shape[1], site_CHW.shape[2])
         field_CHW = functional.interpolate(field_1Cgg, size, mode="bilinear", align_corners=False)[0]
-        level_CHW = site_CHW.to(torch.float32).div_(field_CHW).round_().clamp_(0.0, _WHITE)
+        level_CHW = site_CHW.to(torch.float32, copy=True).div_(field_CHW)
+        if not site_CHW.dtype.is_floating_point:
+            level_CHW.round_().clamp_(0.0, min(_WHITE, torch.iinfo(site_CHW.dtype).max))
         return level_CHW.to(site_CHW.dtype)

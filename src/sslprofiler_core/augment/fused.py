@@ -21,7 +21,7 @@ from sslprofiler_core.keys import Keys
 from .draw import whole
 from .elastic import deviation
 from .geometry import Window, grid_planes, place_views
-from .intensity import jitter_
+from .intensity import jitter_, means
 from .noise import noise_, noise_tables, stream_salts
 from .sample import sample_together
 from .transfer import send
@@ -42,7 +42,7 @@ def jitter_and_noise_(
 
     device = images_BCHW.device
     gain_BC, gamma_BC = send(brightness_BC * contrast_BC, device), send(contrast_BC, device)
-    shift_BC = images_BCHW.mean(dim=(-2, -1)).mul_(1.0 - gamma_BC)
+    shift_BC = means(images_BCHW, (-2, -1))[..., 0, 0].mul_(1.0 - gamma_BC)
     tables = noise_tables(*(float(x) for x in strengths), str(device))
     salts_BS3 = send(stream_salts(keys_B, tables.grids), device)
     noisy = send(noisy_B.astype(np.int32), device)

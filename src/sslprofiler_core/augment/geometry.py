@@ -7,8 +7,7 @@ over 2^k x 2^k pixels, since bilinear points alone would alias. Outside the site
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -185,22 +184,11 @@ def _fields(
     line_S = (torch.arange(size, dtype=torch.float32, device=device) + 0.5) / size
     down_bSR = elastic.factor(side_b2[:, :1] * line_S, omega, amplitude)
     across_bSR = elastic.factor(side_b2[:, 1:] * line_S, omega, amplitude)
-    with _exact_products(device):
-        return down_bSR[:, None] @ z @ across_bSR.mT[:, None]
-
-
-@contextmanager
-def _exact_products(device: torch.device) -> Iterator[None]:
-    """Keep a GPU from rounding factors to ten bits, as training may allow it: that would be 1e-2 px."""
-    if device.type != "cuda":
-        yield
-        return
-    allowed = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = allowed
+    # An NVIDIA GPU may round float32 factors to ten bits, 1e-2 px, and adds up in an order that depends on the batch.
+    # The products are few, so doubles cost nothing there.
+    kind = torch.float64 if device.type == "cuda" else torch.float32
+    field_b2SS = down_bSR[:, None].to(kind) @ z.to(kind) @ across_bSR.mT[:, None].to(kind)
+    return field_b2SS.to(torch.float32)
 
 
 def fold_back(planes_2SS: Tensor, window: Window) -> None:

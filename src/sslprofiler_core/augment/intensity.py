@@ -31,10 +31,16 @@ def channel_jitter(images_BCHW: Tensor, brightness_BC: Tensor, contrast_BC: Tens
     return jitter_(images, brightness_BC, contrast_BC).to(images_BCHW.dtype)
 
 
+def means(images_BCHW: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """Means over some axes, which stay. A GPU adds up in an order that depends on the batch: doubles hide that."""
+    kind = torch.float64 if images_BCHW.device.type == "cuda" else torch.float32
+    return images_BCHW.mean(dim=dim, keepdim=True, dtype=kind).to(torch.float32)
+
+
 def jitter_(images_BCHW: Tensor, brightness_BC: Tensor, contrast_BC: Tensor) -> Tensor:
     """Apply ``channel_jitter`` to float32 images in place, as I (beta gamma) + mu (1 - gamma)."""
     beta_BC11, gamma_BC11 = (send(x, images_BCHW.device)[..., None, None] for x in (brightness_BC, contrast_BC))
-    shift_BC11 = images_BCHW.mean(dim=(-2, -1), keepdim=True) * (1.0 - gamma_BC11)
+    shift_BC11 = means(images_BCHW, (-2, -1)) * (1.0 - gamma_BC11)
     return images_BCHW.mul_(beta_BC11 * gamma_BC11).add_(shift_BC11)
 
 
@@ -43,7 +49,8 @@ def standardise_(images_BCHW: Tensor) -> Tensor:
 
     Our choice for tiny training (design: it erases intensity phenotypes), not the paper's.
     """
-    images_BCHW.sub_(images_BCHW.mean(dim=(-2, -1), keepdim=True))
-    norm_BC11 = torch.linalg.vector_norm(images_BCHW, dim=(-2, -1), keepdim=True)
+    images_BCHW.sub_(means(images_BCHW, (-2, -1)))
+    kind = torch.float64 if images_BCHW.device.type == "cuda" else torch.float32  # as in `means`
+    norm_BC11 = torch.linalg.vector_norm(images_BCHW, dim=(-2, -1), keepdim=True, dtype=kind)
     pixels = images_BCHW.shape[-2] * images_BCHW.shape[-1]
-    return images_BCHW.mul_((norm_BC11.square() / pixels + _VARIANCE_FLOOR).rsqrt())
+    return images_BCHW.mul_((norm_BC11.square() / pixels + _VARIANCE_FLOOR).rsqrt().to(torch.float32))

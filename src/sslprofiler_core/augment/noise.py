@@ -91,7 +91,7 @@ def microscope_noise(
     Raises
     ------
     UserError
-        If the images are not in [0, 1], or a strength is out of range.
+        If the images are not in [0, 1], a strength is out of range, or there are not as many keys as images.
     """
     if not (shot > 0.0 and read >= 0.0 and math.isfinite(shot + dark + read)):
         raise UserError(
@@ -106,6 +106,8 @@ def microscope_noise(
     if keys_B is None:
         keys_B = torch.randint(-(2**63), 2**63 - 1, (images_BCHW.shape[0],))
     keys = np.asarray(keys_B, np.int64).reshape(-1)
+    if len(keys) != len(images_BCHW):
+        raise UserError(f"There are {len(images_BCHW)} images, but {len(keys)} keys. Give one an image.")
     noisy_BCHW = images_BCHW.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     return noise_(noisy_BCHW, shot, dark, read, keys).to(images_BCHW.dtype)
 

@@ -156,12 +156,14 @@ def pair_views(
     Returns
     -------
     PairViews. The same (seed, step, sample, recipe, site sizes) gives the same parameters and masks everywhere, and
-    the same pixels on the same kind of device.
+    the same pixels on the same kind of device (on MPS, and on a GPU without Triton, but for rounding: there sites are
+    sampled together).
 
     Raises
     ------
     UserError
-        As ``render_views`` and ``draw_pairs``, or if there are not as many partners as sites.
+        As ``render_views`` and ``draw_pairs``, or if there are not as many partners as sites, or partners of other
+        channels.
     """
     if len(first) != len(second):
         raise UserError(f"There are {len(first)} sites and {len(second)} partners. Give each site one.")

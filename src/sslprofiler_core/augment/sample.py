@@ -116,7 +116,7 @@ def _sample_group(
         if len(group) == len(views_bCSS):
             views_bCSS[:, part] = sampled_nCSS
         else:
-            views_bCSS[:, part].index_copy_(0, where_n, sampled_nCSS)
+            views_bCSS[:, part][where_n] = sampled_nCSS
 
 
 def _grid_sample(images_NCHW: Tensor, grid_NSS2: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,16 @@ def send(array: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def take_channels(site_CHW: Tensor, rows: Sequence[int]) -> Tensor:
+    """Choose channels of a site, which itself is returned where they are all of it: CUDA cannot index uint16."""
+    if list(rows) == list(range(len(site_CHW))):
+        return site_CHW
+    taken = site_CHW.new_empty((len(rows), *site_CHW.shape[1:]))
+    for place, row in enumerate(rows):
+        taken[place].copy_(site_CHW[row])
+    return taken
 
 
 def send_site(site: Tensor, device: torch.device) -> Tensor:

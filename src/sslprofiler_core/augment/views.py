@@ -69,12 +69,14 @@ def render_views(
     ------
     UserError
         Naming the sample: if a site is empty, not ``(C, H, W)``, or has negative or non-finite pixels; if scales do
-        not fit its channels or do not ascend; if a crop is not within its site.
+        not fit its channels or do not ascend; if a crop is not within its site. If ``size`` is not positive.
     """
+    size = recipe.size if size is None else size
+    _check_size(size)
     check_batch(sites, scales_BC2, names)
     check_drawn(sites, drawn, names)
     shapes_B2 = np.array([site.shape[1:] for site in sites], np.float64)
-    return _render(sites, scales_BC2, drawn, shapes_B2, recipe, size or recipe.size, dtype)
+    return _render(sites, scales_BC2, drawn, shapes_B2, recipe, size, dtype)
 
 
 def whole_sites(
@@ -103,11 +105,15 @@ def whole_sites(
     UserError
         As ``render_views``, or if ``size`` is not positive.
     """
-    if size < 1:
-        raise UserError(f"Sites cannot be rendered at {size} px. Take a positive size.")
+    _check_size(size)
     check_batch(sites, scales_BC2, names)
     shapes_B2 = np.array([site.shape[1:] for site in sites], np.float64)
     return _render(sites, scales_BC2, whole(shapes_B2, sites[0].shape[0]), shapes_B2, recipe, size)
+
+
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise UserError(f"Sites cannot be rendered at {size} px. Take a positive size.")
 
 
 @torch.no_grad()
@@ -130,7 +136,7 @@ def _render(
         together = max(1, min(chunk // (channels * size * size), -(-len(sites) // threads)))
     else:
         sample, threads = sample_at_once if usable(device, sampling_agrees) else sample_together, 1
-        chunk = min(_CHUNK_ELSEWHERE, views_BCSS.numel())
+        chunk = min(_CHUNK_ELSEWHERE, views_BCSS.nbytes // 8)
         together = max(1, chunk // (channels * size * size))
 
     def render(rows: slice) -> None:
@@ -195,4 +201,4 @@ def _some_(
         work_(views_bCSS, which_n)
     elif len(which_n):
         where_n = send(which_n, views_bCSS.device)
-        views_bCSS.index_copy_(0, where_n, work_(views_bCSS.index_select(0, where_n), which_n))
+        views_bCSS[where_n] = work_(views_bCSS.index_select(0, where_n), which_n)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sslprofiler_core.augment import flatten_sites, whole_sites
+from sslprofiler_core.augment import flatten_sites, send_site, take_channels, whole_sites
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.model.files import LoadedModel
 from sslprofiler_core.plates import Plate, Site, measure_scale, read_site
@@ -71,14 +71,14 @@ def embed_plate(
                 warn(f"{name} left out: {array}", bar)
             else:
                 names.append(name)
-                arrays.append(array.to(device, non_blocking=True))
+                arrays.append(send_site(array, device))
                 embedded.append(plate.sites[number])
                 numbers.append(number)
         start += len(found)
         current: _Batch = []
         for model, group, flat in zip(models, indices, flats, strict=True) if arrays else ():
             rows = [read.index(index) for index in group]
-            raw = arrays if rows == [*range(len(read))] else [array[rows] for array in arrays]
+            raw = [take_channels(array, rows) for array in arrays]
             sites = flatten_sites(raw, _site_fields(flat, embedded, model.channels))
             scales = torch.tensor([scale[plate.channels[index].name] for index in group], dtype=torch.float32)
             cls_BD, tokens_BND = forward_tokens(model, sites, scales.expand(len(sites), -1, -1), names)

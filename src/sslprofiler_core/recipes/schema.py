@@ -138,7 +138,8 @@ class AugmentRecipe(Section):
     noise_dark: NonNegative = Field(0.05, description="Dark level (paper 6.1)")
     noise_read: NonNegative = Field(0.01, description="Standard deviation of the read noise (paper 6.1)")
     blur: tuple[Fraction, Fraction] = Field(
-        (1.0, 0.1), description="Probability of a Gaussian blur of v1 and of v2 (DINOv2's views)"
+        (1.0, 0.1),  # as DINOv2 states them; its code gives torchvision 1 - p, and so blurs with 0 and 0.9
+        description="Probability of a Gaussian blur of v1 and of v2 (DINOv2's views)",
     )
     blur_local: Fraction = Field(0.5, description="Probability of a Gaussian blur of a local crop (DINOv2's views)")
     blur_sigma: tuple[Above0, Above0] = Field(

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sslprofiler_core import keys
-from sslprofiler_core.augment import flatten_sites, whole_sites
+from sslprofiler_core.augment import flatten_sites, send_site, whole_sites
 from sslprofiler_core.model.network import Network
 from sslprofiler_core.recipes import Recipe
 
@@ -175,7 +175,7 @@ class KnnChecks:
             batch = self._loader.sites(self._sample.sites_N[start : start + recipe.embed.batch].tolist())
             if not batch.sites:
                 continue
-            raw = [site.to(self._device, non_blocking=True) for site in batch.sites]
+            raw = [send_site(site, self._device) for site in batch.sites]
             sites = flatten_sites(raw, batch.fields_BCgg)
             images = whole_sites(sites, batch.scales_BC2, recipe.embed_size, recipe.augment, batch.names).to(dtype)
             bf16 = recipe.train.precision == "bf16" and self._device.type == "cuda"
