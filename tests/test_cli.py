@@ -154,6 +154,19 @@ def test_a_stopped_run_says_how_to_go_on(
     assert capfd.readouterr().out == "Stopped (stopped) after step 1 of 12; go on with --resume.\n"
 
 
+def test_a_run_that_is_not_finished_is_embedded_with_a_warning(
+    simulated: Path, trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    command = ["embed", str(simulated / "images"), "--run", str(run), "--out", str(tmp_path / "sites.parquet")]
+    assert main(command) == 0
+    assert "not finished" not in capfd.readouterr().err
+    events = (run / "events.jsonl").read_text().replace('"finished"', '"stopped"')
+    (run / "events.jsonl").write_text(events)
+    assert main(command) == 0
+    assert f"Warning: {run} has not finished its training: the model of its last" in capfd.readouterr().err
+
+
 def test_metadata_that_went_since_training_is_a_warning(
     simulated: Path, trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,3 +252,11 @@ def test_a_reader_that_has_seen_enough_is_no_error(simulated: Path) -> None:
     child.stderr.close()
     child.wait(60)
     assert "Traceback" not in shown
+
+
+def test_names_that_cannot_be_shown_are_spelt_out(simulated: Path, tmp_path: Path) -> None:
+    plate = next((simulated / "images").iterdir())
+    shutil.copytree(plate, tmp_path / "Pé")
+    command = [sys.executable, "-m", "sslprofiler_core.cli", "inspect", str(tmp_path)]
+    child = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
+    assert (child.returncode, b"P\\xe9" in child.stdout) == (0, True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import json
 import os
 import sys
@@ -29,6 +30,8 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sslprofiler``; returns the exit status (0 done, 2 an error that the user can put right)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal or the pipe cannot show is no reason to end
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = build_parser().parse_args(argv)
     if getattr(arguments, "pattern", None):
         arguments.plates = [path / arguments.pattern for path in arguments.plates]
@@ -286,7 +289,17 @@ def _estimate(arguments: argparse.Namespace) -> int:
 
 
 def _embed(arguments: argparse.Namespace) -> int:
+    _warn_of_unfinished(arguments.run)
     return run_embed(arguments, _metadata_of(arguments.run))
+
+
+def _warn_of_unfinished(runs: Sequence[Path]) -> None:
+    from sslprofiler_core.training import RunFolder
+
+    for run in map(RunFolder, runs):
+        if run.exists() and not any(event.get("event") == "finished" for event in run.events()):
+            text = f"{run.path} has not finished its training: the model of its last checkpoint is used."
+            warnings.warn(text, stacklevel=2)
 
 
 def _metadata_of(runs: Sequence[Path]) -> Path | None:

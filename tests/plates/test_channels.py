@@ -110,6 +110,7 @@ def test_toml_and_csv_name_channels_and_give_groups(make_plate: MakePlate, tmp_p
         ("x.toml", 'a = "b"', "not a table with name and group"),
         ("x.toml", '[1]\ncolour = "red"', "not a table with name and group"),
         ("x.toml", '[one]\nname = "DNA"', "'one' is not a channel number"),
+        ("x.csv", "1,DNA,\n2,ER,\n1,Mito,", "names channel 1 twice"),
         ("x.csv", "1,DNA,fluor", "the group of channel 1 is 'fluor'"),
         ("no.toml", None, "Cannot read the channels file"),
     ],
@@ -120,6 +121,12 @@ def test_bad_channels_files_say_how_to_write_them(tmp_path: Path, name: str, tex
         path.write_text(text)
     with pytest.raises(UserError, match=words):
         read_channel_names(path)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_csv_may_be_a_spreadsheets(tmp_path: Path, separator: str) -> None:
+    (tmp_path / "x.csv").write_text("number,name,group\n2,Mito,\n".replace(",", separator))
+    assert read_channel_names(tmp_path / "x.csv").given == {2: ("Mito", None)}
 
 
 def test_same_channels_are_required_and_both_lists_printed() -> None:

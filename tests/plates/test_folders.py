@@ -58,6 +58,13 @@ def test_a_loop_of_links_ends_and_linked_plates_are_found_once(tmp_path: Path) -
     assert names(tmp_path, plate) == ["P1"]
 
 
+def test_a_folder_of_links_to_plates_elsewhere_is_a_folder_of_plates(tmp_path: Path) -> None:
+    plate = touch(tmp_path / "disk" / "P1" / NAME).parent
+    (tmp_path / "chosen").mkdir()
+    (tmp_path / "chosen" / "P1").symlink_to(plate, target_is_directory=True)
+    assert names(tmp_path / "chosen") == ["P1"]
+
+
 def test_folders_below_a_plate_and_hidden_ones_are_left_out(tmp_path: Path) -> None:
     touch(tmp_path / "P1" / NAME)
     touch(tmp_path / "P1" / "thumbnails" / NAME)
@@ -120,3 +127,13 @@ def test_two_folders_with_one_plate_are_refused(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "P1__a", tmp_path / "P1__b")
     with pytest.raises(UserError, match="P1 is there twice"):
         find_plate_folders([tmp_path])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX alone")
+def test_a_plate_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    try:
+        touch(tmp_path / os.fsdecode(b"Pl\xe9") / NAME)
+    except OSError:
+        pytest.skip("a file system that takes UTF-8 names alone")
+    with pytest.raises(UserError, match=r"name 'Pl\\udce9' is not UTF-8\. Rename it"):
+        names(tmp_path)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from sslprofiler_core.plates import format_inspection, inspect_plates
+from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates import format_inspection, inspect_plates, read_plane
 
 from .conftest import MakePlate, phenix_name
 
@@ -80,6 +81,8 @@ def test_damaged_pixels_are_found_when_asked_for(make_plate: MakePlate) -> None:
     assert report["gaps"][0]["problem"].startswith("damaged: ")
     assert report["totals"]["planes"] == 59
     assert report["plates"][0]["complete_sites"] == 19
+    with pytest.raises(UserError, match="Run `sslprofiler inspect --pixels` to find"):
+        read_plane(path)
 
 
 def test_every_kind_of_gap_is_counted_and_the_rest_reported(make_plate: MakePlate) -> None:

@@ -156,6 +156,27 @@ def test_groups_and_pixel_size_come_from_the_files_where_the_instrument_wrote_th
     assert not plate.gaps
 
 
+@pytest.mark.parametrize(("separator", "end"), [(";", "\r\n"), ("\t", "\n"), (",", ",,\n")])
+def test_a_table_as_a_spreadsheet_writes_it_is_read(tmp_path: Path, separator: str, end: str) -> None:
+    table = write_table(tmp_path / "load_data.csv", rows_of(tmp_path / "raw", "raw"))
+    head, *rows = table.read_text(encoding="utf-8").replace(",", separator).splitlines()
+    table.write_text("\ufeff" + "".join([head, end.lstrip(","), *(row + end for row in rows)]), encoding="utf-8")
+    (plate,) = open_plates([table], check=True)
+    assert (plate.name, len(plate.sites), plate.gaps) == ("P1", 4, ())
+
+
+def test_a_table_without_a_well_or_in_another_encoding_says_so(tmp_path: Path) -> None:
+    rows = [row | {"Metadata_Well": "", "Well": row["Metadata_Well"]} for row in rows_of(tmp_path / "raw", "raw")]
+    table = write_table(tmp_path / "load_data.csv", rows)
+    with pytest.raises(
+        UserError, match=r"No row of .*load_data\.csv names .*\(row 2: Metadata_Well is '', which is no"
+    ):
+        open_plates([table])
+    table.write_bytes(table.read_text(encoding="utf-8").encode("latin-1"))
+    with pytest.raises(UserError, match=r"load_data\.csv: no text in UTF-8\. Save it"):
+        open_plates([table])
+
+
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "\0\0\0", "FileName_IllumDNA\nx.npy\n"])
 def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "load_data.csv").write_text(text)

@@ -200,12 +200,23 @@ def test_no_plate_covered_is_an_error_that_names_the_plate_and_the_files(tmp_pat
         ({}, "nowhere", "There is no metadata file or folder"),
         ({}, "", "has no table of plates or wells"),
         ({"a.csv": "x,y\n1,2\n"}, "a.csv", "has no column for plates or wells"),
-        ({"a.csv": ""}, "a.csv", "Cannot read|no column"),
+        ({"a.csv": ""}, "a.csv", "no column names"),
         ({"a.csv": "Metadata_Plate,Metadata_Well\nP1,Z99\n"}, "a.csv", "'Z99' is not a well"),
         ({"a.csv": "well_position,x\nA01,1\nA01,2\n"}, "a.csv", "two rows for A01 that differ"),
         ({"a.csv": "Metadata_Well,Metadata_Plate,Metadata_Plate\nA1,1,2\n"}, "a.csv", "two columns for Metadata_Plate"),
         ({"a.csv": "well_position,Cell_type,CellType\nA1,1,2\n"}, "a.csv", "two columns for Metadata_CellType"),
         ({"a.csv": COMPOUNDS}, "a.csv", "has no table of plates or wells"),
+        (
+            {"a.csv": "Metadata_Well,Metadata_Compound\nA01,x\nA02,1,4-dioxane\n"},
+            "a.csv",
+            "3 values in row 3, but 2 col",
+        ),
+        (
+            {"a.csv": "Well,Compound\nA01,1,4-dioxane\n"},
+            "a.csv",
+            "3 values in row 2, but 2 columns. Put values .* quotes",
+        ),
+        ({"a.csv": 'Well,Compound\nA01,"x\nA02,y\n'}, "a.csv", "unexpected end of data"),
     ],
 )
 def test_errors_say_what_to_do(tmp_path: Path, files: dict[str, str], name: str, words: str) -> None:
@@ -213,6 +224,25 @@ def test_errors_say_what_to_do(tmp_path: Path, files: dict[str, str], name: str,
     with pytest.raises(UserError, match=words) as error:
         load_metadata(folder / name, ["P1"])
     assert str(error.value).count("\n") <= 1
+
+
+@pytest.mark.parametrize(
+    "columns", ["Plate,Well,Compound,,", "Plate,Well,Compound", "Metadata_Plate,Metadata_Well,Metadata_Compound"]
+)
+def test_empty_rows_and_cells_that_a_spreadsheet_leaves_are_nothing(tmp_path: Path, columns: str) -> None:
+    text = f"\ufeff{columns}\r\n P1 ,A1,x,,\r\n,,,,\r\n\r\nP1,A02\r\n ,, ,,\r\n".replace(",", ";")
+    table = load_metadata(write(tmp_path / "m", {"a.csv": text}) / "a.csv", ["P1"])
+    assert list(table["Metadata_Well"]) == ["A01", "A02"]
+    assert table["Metadata_Compound"][0] == "x"
+    assert table["Metadata_Compound"].isna()[1]
+    assert list(table.columns) == ["Metadata_Plate", "Metadata_Well", "Metadata_Compound", "Metadata_CellType"]
+
+
+def test_text_in_another_encoding_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes("Well,Dose\nA01,5 µM\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"no text in UTF-8\. Save it as CSV UTF-8"):
+        load_metadata(path)
 
 
 def test_binary_files_are_no_tables(tmp_path: Path) -> None:
@@ -225,3 +255,26 @@ def test_binary_files_are_no_tables(tmp_path: Path) -> None:
 def test_a_table_that_says_nothing_is_named_in_the_warnings(tmp_path: Path) -> None:
     table = load_metadata(write(tmp_path / "m", CPJUMP1 | {"notes.csv": "a,b\n1,2\n"}), ["P2"])
     assert table.attrs["warnings"] == ["notes.csv has no column for plates, wells or broad_sample: not used."]
+
+
+def test_tables_that_disagree_about_a_well_are_named_in_the_warnings(tmp_path: Path) -> None:
+    head = "Metadata_Plate,Metadata_Well,Metadata_Compound,Metadata_Dose\n"
+    files = {
+        "a.csv": head + "P1,A01,x,1\nP1,A02,x,\nP2,A01,x,\n",
+        "b.csv": head + "P1,A1,y,1\nP1,A2,x,2\nP2,A1,z,\n",
+    }
+    table = load_metadata(write(tmp_path / "m", files), ["P1"])
+    assert row(table, "P1", "A01")["Compound"] == "x"
+    assert table.attrs["warnings"] == [
+        "Tables say different things of 1 well (the first: P1 A01, Compound 'x' and 'y'): what comes first is used."
+    ]
+
+
+def test_an_empty_cell_hides_no_other_tables_value_but_an_empty_sample_is_solvent(tmp_path: Path) -> None:
+    files = {
+        "a.csv": "Metadata_Plate,Metadata_Well,Metadata_Dose,Metadata_broad_sample\nP1,A01,,\nP1,A02,3,BRD-1\n",
+        "b.csv": "Metadata_Plate,Metadata_Well,Metadata_Dose,Metadata_broad_sample\nP1,A01,2,BRD-2\nP1,A03,,\n",
+    }
+    table = load_metadata(write(tmp_path / "m", files), ["P1"])
+    assert [row(table, "P1", well)["Dose"] for well in ("A01", "A02")] == ["2", "3"]
+    assert [row(table, "P1", well)["Compound"] for well in ("A01", "A02", "A03")] == ["DMSO", "BRD-1", "DMSO"]

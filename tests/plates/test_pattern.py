@@ -88,14 +88,25 @@ def test_gaps_and_duplicates_are_named(tmp_path: Path) -> None:
     assert "missing: B02 site 1 has 1 of its 2 channels" in problems["B02_z1_a.tif"]
 
 
+def test_hidden_files_are_left_out_unless_the_pattern_says_the_dot(tmp_path: Path) -> None:
+    for name in ("P1_A01_1_a.tif", "._P1_A01_1_a.tif", "..P1_A01_1_a.tif"):
+        write(tmp_path / name, 3)
+    (plate,) = open_plates([tmp_path / "*{plate}_{well}_{site}_{channel}.tif"])
+    assert (plate.name, plate.gaps, plate.sites[0].paths[0].name) == ("P1", (), "P1_A01_1_a.tif")
+    (plate,) = open_plates([tmp_path / "._{plate}_{well}_{site}_{channel}.tif"])
+    assert plate.sites[0].paths[0].name == "._P1_A01_1_a.tif"
+
+
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
         ("{plate}/{site}.tif", "says not where the well is"),
         ("{plate}/{well}_{wave}.tif", r"has a field \{wave\}.*Use \{plate\}"),
         ("{plate}/{well}.tif", "No file is named like .*{well}.tif. Check the pattern, with quotes"),
+        ("{well}_{site}_{channel}.tif", "names a well of a plate .the first: .*Q99_1_a.tif"),
     ],
 )
 def test_a_pattern_that_does_not_work_says_why(tmp_path: Path, pattern: str, words: str) -> None:
+    write(tmp_path / "Q99_1_a.tif", 3)
     with pytest.raises(UserError, match=words):
         open_plates([tmp_path / pattern])

@@ -43,7 +43,7 @@ def test_settings_can_be_changed_one_by_one() -> None:
     ("override", "message"),
     [
         ("train.bach=3", "unknown key 'train.bach'. Did you mean 'train.batch'"),
-        ("trains.batch=3", "unknown key 'trains'"),
+        ("trains.batch=3", "unknown key 'trains'. Did you mean 'train'"),
         ("train.batch", "is not section.key=value"),
         ("train.batch=two", r"train\.batch.*'two'"),
         ("train.batch=1", "greater than or equal to 2"),
@@ -67,3 +67,8 @@ def test_a_missing_or_broken_recipe_is_named(tmp_path: Path) -> None:
     broken.write_text("[train\n", encoding="utf-8")
     with pytest.raises(UserError, match="not valid TOML"):
         load_recipe(broken)
+
+
+def test_a_recipe_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("\ufeff[train]\nsteps = 3\n", encoding="utf-8")
+    assert load_recipe(tmp_path / "own.toml").train.steps == 3

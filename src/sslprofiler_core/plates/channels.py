@@ -71,6 +71,8 @@ def read_channel_names(channels: Mapping[int, str] | Path | str | None) -> Chann
             raise UserError(f"{channels}: {number!r} is not a channel number. {_FORM}")
         if group and group.strip().lower() not in GROUPS:
             raise UserError(f"{channels}: the group of channel {number} is {group!r}. Use {' or '.join(GROUPS)}.")
+        if int(number) in given:
+            raise UserError(f"{channels} names channel {int(number)} twice. Keep one of them.")
         given[int(number)] = (name.strip() or None, group.strip().lower() or None)
     if not given:
         raise UserError(f"{channels} names no channels. {_FORM}")
@@ -94,7 +96,7 @@ def _toml_rows(text: str, path: Path) -> list[tuple[str, str, str]]:
 
 
 def _csv_rows(text: str) -> list[tuple[str, str, str]]:
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
     lines = [line for line in csv.reader(text.splitlines(), delimiter=delimiter) if any(line)]
     if lines and lines[0][0].strip().lower() == "number":
         lines = lines[1:]

@@ -40,8 +40,8 @@ def find_plate_folders(paths: Sequence[Path | str], layout: str | None = None) -
     Raises
     ------
     UserError
-        For a path that is not there, is no folder, may not be read, or has no plate under it; and for two folders that
-        hold the same plate.
+        For a path that is not there, is no folder, may not be read, or has no plate under it; for two folders that hold
+        the same plate; and for a plate's name that is no text.
     """
     if not paths:
         raise UserError("No plate folder given. Give one or more folders with images.")
@@ -62,14 +62,17 @@ def find_plate_folders(paths: Sequence[Path | str], layout: str | None = None) -
             plates += LOAD_DATA.read(path)
             continue
         seen: list[str] = []
+        before = len(plates)
         for listing, found in _walk(path, layouts, visited):
             seen += map(_printable, listing.files[: 3 - len(seen)])
             plates += found
             if not found and (images := _images(listing)):
                 problem = f"{len(images)} images, none named like {_examples(layouts)}"
                 strangers.append(Gap(listing.folder, f"{problem} (the first: {_printable(images[0])}): not used"))
-        if not any(plate.root.resolve().is_relative_to(path.resolve()) for plate in plates):
+        again = (plate.root.resolve().is_relative_to(path.resolve()) for plate in plates)  # an earlier path's plates
+        if len(plates) == before and not any(again):
             raise UserError(_nothing_found(path, seen, layouts))
+    _refuse_broken_names(plates)
     _refuse_twins(plates)
     plates.sort(key=lambda plate: plate.name)
     return plates, strangers
@@ -156,6 +159,15 @@ def _nothing_found(path: Path, seen: Sequence[str], layouts: Sequence[Layout]) -
 
 def _printable(name: str) -> str:
     return name if name.isprintable() else repr(name)
+
+
+def _refuse_broken_names(plates: Sequence[PlateFolder]) -> None:
+    """Refuse plate names that no table can hold: bytes from a file system with another encoding."""
+    for plate in plates:
+        try:
+            plate.name.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"The plate's name {plate.name!r} is not UTF-8. Rename it: {str(plate.root)!r}.") from error
 
 
 def _refuse_twins(plates: Sequence[PlateFolder]) -> None:

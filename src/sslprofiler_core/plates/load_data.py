@@ -82,6 +82,9 @@ class LoadData:
         plates: dict[str, _Plate] = {}
         for number, row in enumerate(rows, start=2):
             _add_row(plates, path, number, row, columns, places)
+        if not any(plate.planes for plate in plates.values()):
+            first = next((stray[1] for plate in plates.values() for stray in plate.strays), "all are empty")
+            raise UserError(f"No row of {path} names an image of a well ({first}). Correct its Metadata_ columns.")
         if not places.found:
             raise UserError(places.nothing_there())
         records = {number: Record(name, "unknown", None) for number, name in enumerate(columns, start=1)}
@@ -122,7 +125,8 @@ def read_header(path: Path) -> list[str]:
     """Read a table's column names; empty when the file is no text. Raises OSError."""
     with _open(path) as file:
         try:
-            return next(csv.reader([file.readline(1_000_000)]), [])
+            line = file.readline(1_000_000)
+            return next(csv.reader([line], delimiter=_delimiter(line)), [])
         except (UnicodeDecodeError, csv.Error, EOFError, gzip.BadGzipFile):
             return []
 
@@ -133,13 +137,22 @@ def _open(path: Path) -> TextIO:
     return local(path).open(encoding="utf-8-sig", newline="")
 
 
+def _delimiter(header: str) -> str:
+    """Commas, or what a spreadsheet may write in their place."""
+    return max(",;\t", key=header.count)
+
+
 def _read_rows(path: Path) -> list[Row]:
     try:
         with _open(path) as file:
-            return list(csv.DictReader(file, restval=""))
+            delimiter = _delimiter(file.readline())
+            file.seek(0)
+            return list(csv.DictReader(file, restkey="", restval="", delimiter=delimiter))
+    except UnicodeDecodeError as error:
+        raise UserError(f"Cannot read the table {path}: no text in UTF-8. Save it as CSV UTF-8.") from error
     except OSError as error:
         raise UserError(f"Cannot read the table {path}: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, csv.Error, EOFError) as error:
+    except (csv.Error, EOFError) as error:
         raise UserError(f"Cannot read the table {path}: {error}. A LoadData table is a CSV file.") from error
 
 

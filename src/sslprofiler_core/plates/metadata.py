@@ -109,8 +109,25 @@ def _well_rows(tables: Tables, of_plates: pd.DataFrame, wanted: list[str] | None
         if len(lacking):
             files = ", ".join(sorted(set(lacking[PLATE_MAP])))
             warnings.append(f"{_count(len(lacking), 'plate')} left out: the plate maps are not there ({files}).")
+    if len(frames) > 1:
+        _note_conflicts([frame[frame[PLATE].isin(every)] for frame in frames], warnings)
     rows = combine(frames, [PLATE, WELL])
     return rows if WELL in rows else rows.assign(**{WELL: ""})
+
+
+def _note_conflicts(frames: Sequence[pd.DataFrame], warnings: list[str]) -> None:
+    """Say where tables disagree about a well, such as an old plate map beside the new one."""
+    cells = pd.concat([frame.melt([PLATE, WELL]) for frame in frames])
+    cells = cells[cells["value"] != ""].drop_duplicates()
+    doubles = cells[cells.duplicated([PLATE, WELL, "variable"])]
+    if len(doubles):
+        plate, well, column, other = doubles.iloc[0]
+        first = cells[(cells[PLATE] == plate) & (cells[WELL] == well) & (cells["variable"] == column)].iloc[0]["value"]
+        wells = len(doubles.drop_duplicates([PLATE, WELL]))
+        warnings.append(
+            f"Tables say different things of {_count(wells, 'well')} (the first: {plate} {well}, "
+            f"{column.removeprefix('Metadata_')} {first!r} and {other!r}): what comes first is used."
+        )
 
 
 def _refuse_unknown(

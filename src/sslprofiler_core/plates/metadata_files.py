@@ -6,8 +6,9 @@ Every value stays the text it is in the file: plate names and compound numbers m
 
 from __future__ import annotations
 
+import csv
 import gzip
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,32 +102,44 @@ def _read_table(path: Path) -> Table:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
             first = file.readline()
-        separator = max("\t;,", key=first.count)
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            usecols=_columns_to_read(first, separator, path),
-        )
+            file.seek(0)
+            separator = max("\t;,", key=first.count)
+            header, rows = _read_rows(csv.reader(file, delimiter=separator, strict=True), path)
     except FileNotFoundError as error:
         raise UserError(f"There is no metadata file or folder {path}. Check the path.") from error
-    except (OSError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"Cannot read the metadata file {path}: no text in UTF-8. Save it as CSV UTF-8.") from error
+    except (OSError, EOFError, csv.Error) as error:
         raise UserError(f"Cannot read the metadata file {path}: {error}. {_EXPECTED}") from error
-    frame.columns = pd.Index([_NAMES.get(name) or _prefixed(name) for name in map(str.strip, frame.columns)])
-    frame = frame.apply(lambda column: column.str.strip())
+    frame = pd.DataFrame(rows, columns=header, dtype=str)
     if WELL in frame:
         frame[WELL] = [_well(name, path) for name in frame[WELL]]
     return Table(path, frame)
 
 
-def _columns_to_read(header: str, separator: str, path: Path) -> list[str] | None:
-    """Only ``Metadata_`` columns where there are some: the rest are features, 904 of them in a profile table."""
-    names = [name.strip('"') for name in header.rstrip("\r\n").split(separator)]
-    kept = [name for name in names if name.strip().startswith("Metadata_")] or names
-    _refuse_doubles([_NAMES.get(name) or _prefixed(name) for name in map(str.strip, kept)], path)
-    return None if kept is names else kept
+def _read_rows(lines: Iterator[list[str]], path: Path) -> tuple[list[str], list[list[str]]]:
+    """Read a table's column names and rows; what has no name and rows without a value are left out.
+
+    Only ``Metadata_`` columns where there are some: the rest are features, 904 of them in a profile table.
+    """
+    header = [name.strip() for name in next(lines, [])]
+    if not header:
+        raise UserError(f"{path} has no column names in its first row. {_EXPECTED}")
+    kept = [i for i, name in enumerate(header) if name.startswith("Metadata_")]
+    kept = kept or [i for i, name in enumerate(header) if name]
+    names = [_NAMES.get(header[i]) or _prefixed(header[i]) for i in kept]
+    _refuse_doubles(names, path)
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        if any(map(str.strip, line[len(header) :])):
+            raise UserError(
+                f"{path} has {len(line)} values in row {number}, but {len(header)} columns. "
+                'Put values that hold a separator in quotes: "1,4-dioxane".'
+            )
+        if any(map(str.strip, line)):
+            line += [""] * (len(header) - len(line))
+            rows.append([line[i].strip() for i in kept])
+    return names, rows
 
 
 def _refuse_doubles(names: list[str], path: Path) -> None:
@@ -159,7 +172,10 @@ def unique_rows(table: Table, keys: list[str]) -> pd.DataFrame:
 
 
 def combine(frames: Iterable[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
-    """Join tables on their keys, all rows kept; where two tables give the same cell, the first is used."""
+    """Join tables on their keys, all rows kept; where two tables give the same cell, the first is used.
+
+    An empty cell gives nothing, but for an empty ``broad_sample``, which says that there was solvent alone.
+    """
     joined: pd.DataFrame | None = None
     for frame in frames:
         indexed = frame.set_index(keys)
@@ -167,5 +183,6 @@ def combine(frames: Iterable[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
             joined = indexed
         else:
             columns = list(dict.fromkeys([*joined.columns, *indexed.columns]))
-            joined = joined.combine_first(indexed)[columns]
+            given = joined.mask((joined == "") & (joined.columns != SAMPLE))
+            joined = given.combine_first(indexed).combine_first(joined)[columns]
     return pd.DataFrame(columns=keys, dtype=str) if joined is None else joined.reset_index()

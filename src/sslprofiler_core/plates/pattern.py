@@ -85,7 +85,7 @@ def find_by_pattern(path: Path) -> list[PlateFolder]:
     Raises
     ------
     UserError
-        For a pattern without a well, with a field that there is not, or that no file matches.
+        For a pattern without a well, with a field that there is not, or that no file with a well matches.
     """
     text = os.path.abspath(path).replace("\\", "/")  # noqa: PTH100  # resolve() would follow links that are meant
     layout = Pattern(str(path), _regex(text, str(path)))
@@ -97,6 +97,9 @@ def find_by_pattern(path: Path) -> list[PlateFolder]:
     if not matches:
         raise UserError(f"No file is named like {path}. Check the pattern, with quotes around it. {HELP}")
     plates = [_plate(layout, text, name, found) for name, found in matches.items()]
+    if not any(plate.planes for plate in plates):
+        first = next(iter(matches.values()))[0][0]
+        raise UserError(f"No file that is named like {path} names a well of a plate (the first: {first}). {HELP}")
     return [plate for plate in plates if plate.planes]
 
 
@@ -148,8 +151,12 @@ def _walk(text: str) -> Iterator[str]:
 
 
 def _loose(part: str) -> re.Pattern[str]:
-    """What a part of the path has to look like, whatever its fields hold: the whole pattern is matched after it."""
-    return re.compile(".*".join(re.escape(literal) for literal in re.split(r"\{[^{}]*\}|\*", part)))
+    """What a part of the path has to look like, whatever its fields hold: the whole pattern is matched after it.
+
+    Hidden names are left out where the pattern does not say the dot: macOS puts a "._A01.tif" beside each file.
+    """
+    shown = "" if part.startswith(".") else r"(?!\.)"
+    return re.compile(shown + ".*".join(re.escape(literal) for literal in re.split(r"\{[^{}]*\}|\*", part)))
 
 
 def _plate(layout: Pattern, text: str, name: str, found: list[re.Match[str]]) -> PlateFolder:

@@ -21,7 +21,7 @@ from .headers import HeaderError, Pages, read_header, read_pages
 from .lzw import SLACK, decode_lzw
 from .remote import open_file
 
-ADVICE = "Run `sslprofiler inspect` to find such files, and take them out."
+ADVICE = "Run `sslprofiler inspect --pixels` to find such files, and take them out."
 
 _LOCAL = local()
 _MAX_KEPT = 64 * 2**20

@@ -16,7 +16,7 @@ from .remote_cache import is_mirrored
 from .shards import ShardError, read_shard, shard_spec
 from .zarr_metadata import ArrayMetadata, read_array_metadata
 
-_ADVICE = "Run `sslprofiler inspect` to find such sites, and convert or download the plate anew."
+_ADVICE = "Run `sslprofiler inspect --pixels` to find such sites, and convert or download the plate anew."
 
 
 def read_array_planes(path: Path, planes: Sequence[int], out: NDArray[np.uint16] | None = None) -> NDArray[Any]:

@@ -55,7 +55,7 @@ def parse_recipe(tree: dict[str, Any], where: str) -> Recipe:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
+            close = difflib.get_close_matches(key, [*Recipe.model_fields, *known_keys()], n=1, cutoff=0.5)
             hint = f" Did you mean {close[0]!r}?" if close else f" Known sections: {', '.join(Recipe.model_fields)}."
             raise UserError(f"Recipe {where} has an unknown key {key!r}.{hint}") from error
         problem = first["msg"].removeprefix("Value error, ")
@@ -78,7 +78,7 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
     path = Path(name_or_path)
     if path.suffix == ".toml" or path.exists():
         try:
-            return path.read_text(encoding="utf-8"), str(path)
+            return path.read_text(encoding="utf-8-sig"), str(path)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"Cannot read recipe {path}: {error}.") from error
     shipped = resources.files(__package__) / f"{name_or_path}.toml"
