@@ -9,12 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from sslprofiler_core.ablation import ablate
 from sslprofiler_core.cli import main
 from sslprofiler_core.errors import UserError
+from sslprofiler_core.plates import load_metadata, open_plates
 
 ROWS = ["dinov2-8ch", "patch"]  # one model between them
 
@@ -52,6 +54,14 @@ def test_rows_become_a_table_and_a_second_call_trains_nothing(
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.suffix in (".safetensors", ".parquet")}
     assert main(arguments) == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    known = load_metadata(simulated / "metadata", open_plates([simulated / "images"]))
+    facts = [name for name in known if name not in ("Metadata_Plate", "Metadata_Well")]
+    known[facts] = known[facts].to_numpy()[np.random.default_rng(0).permutation(len(known))]
+    known.to_csv(tmp_path / "other.csv", index=False)
+    arguments[3] = str(tmp_path / "other.csv")
+    assert main(arguments) == 0
+    assert not pd.read_csv(out / "scores.csv").equals(scores)  # they are of these labels
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items() if path.suffix == ".safetensors")
     with pytest.raises(UserError, match="other plates or settings"):
         ablate([simulated / "images"], out, rows=ROWS, seeds=1, scale="paper")
 

@@ -31,6 +31,8 @@ def test_default_controls() -> None:
     assert list(control_wells(frame(control_type=["negcon", None, "poscon"]))) == [True, False, False]
     assert list(control_wells(frame(Compound=["A", "DMSO", None]))) == [False, True, False]
     assert list(control_wells(frame(pert_iname=["A", "DMSO"]))) == [False, True]
+    assert list(control_wells(frame(Compound=["A", "dmso", None, "DMSO"]))) == [False, True, False, True]
+    assert list(control_wells(frame(control_type=["NegCon", None]))) == [True, False]
     assert not control_wells(frame(Compound=["A"], control_type=[None])).any()
 
 

@@ -150,6 +150,17 @@ def test_cell_lines_are_scored_apart_and_together() -> None:
     assert named(scores, "activity_map").n == 8
 
 
+def test_controls_of_another_cell_line_on_the_plate_are_no_negatives_within_a_line() -> None:
+    halves = [screen().assign(Metadata_CellType=line) for line in ("L0", "L1")]
+    halves[1]["Metadata_Well"] = halves[1]["Metadata_Well"].str.replace("A", "B")
+    table = pd.concat(halves, ignore_index=True)
+    values = features(table) + 3 * np.repeat(np.eye(20, dtype=np.float32)[:2], len(table) // 2, axis=0)
+    own = (table.Metadata_CellType == "L1").to_numpy()
+    alone = score_precision((table[own].reset_index(drop=True), values[own])).scores
+    within = named(score_precision((table, values)).scores, "activity_map", line="L1")
+    assert within.value == pytest.approx(named(alone, "activity_map").value)
+
+
 def test_a_plate_without_controls_and_a_label_with_one_well() -> None:
     table = screen()
     values = features(table)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,15 @@ def test_positions_that_hold_other_compounds_on_each_plate_give_nothing_away(tmp
     metadata = table.metadata.assign(Metadata_Well=shifted)
     path = save(tmp_path / "w", WellsTable(metadata, table.profiles, {}))
     assert "positions do not give the labels away" in evaluate(path, tmp_path / "r", align=0.5, umap=False).read_text()
+
+
+def test_chance_is_a_guess_among_all_labels_where_few_are_tested(tmp_path: Path) -> None:
+    table = wells()
+    names = table.metadata.Metadata_Compound.replace("compound-6", "compound-5")  # at two positions, alone
+    path = save(tmp_path / "w", WellsTable(table.metadata.assign(Metadata_Compound=names), table.profiles, {}))
+    page = evaluate(path, tmp_path / "r", umap=False).read_text(encoding="utf-8")
+    row = page.partition("wells at the tested position do not vote")[2].partition("</tr>")[0]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", row)[-2:] == ["20.0", "8"]
 
 
 def test_labels_and_controls_by_name(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,22 @@ def test_a_saved_model_comes_back_whole(tmp_path: Path) -> None:
     images = torch.randn(2, 2, 64, 64)
     with torch.inference_mode():
         assert torch.equal(back.backbone(images)[0], model.backbone(images)[0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+def test_a_saved_model_can_be_read_by_whoever_may_read_the_folder(tmp_path: Path) -> None:
+    save_model(tmp_path / "model.safetensors", loaded())
+    (tmp_path / "other").touch()
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    model = loaded()
+    with torch.no_grad():
+        next(model.backbone.blocks[0].parameters())[0] = torch.nan
+    save_model(tmp_path / "model.safetensors", model)
+    with pytest.raises(UserError, match=r"model\.safetensors has weights that are not finite \(vit\.blocks\.0"):
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x80\x04cos\nsystem\n"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,16 @@ def test_a_plate_that_has_more_sites_now_is_embedded_again(table: Embed, images:
     assert len(read_sites(first, ()).metadata) == 48
 
 
+def test_a_plate_whose_channels_have_other_names_now_is_embedded_again(table: Embed, simulated: Path) -> None:
+    folder = table()
+    before = read_sites(folder).features["fluorescence_cls"]
+    first, second = (channel for channel in open_plates([simulated / "images"])[0].channels[:2])
+    names = folder.with_name("names.csv")
+    names.write_text(f"number,name\n{first.number},{second.name}\n{second.number},{first.name}\n")
+    assert not np.allclose(read_sites(table(channels_file=names)).features["fluorescence_cls"], before)
+    np.testing.assert_array_equal(read_sites(table()).features["fluorescence_cls"], before)
+
+
 def test_other_models_are_refused(table: Embed, simulated: Path, small: list[str], tmp_path: Path) -> None:
     out = table()
     other = untrained(tmp_path / "other", simulated / "images", "fluorescence", small)
@@ -203,6 +214,21 @@ def test_a_plate_that_the_run_never_saw_gets_its_own_scale(
     np.testing.assert_array_equal(found.features["fluorescence_cls"], known.features["fluorescence_cls"])
     assert np.isfinite(found.features["fluorescence_cls"]).all()
     assert set(found.metadata["Metadata_Plate"]) == {"NEW"}
+
+
+def test_runs_that_share_channels_keep_their_own_scales(
+    simulated: Path, trained: Path, small: list[str], tmp_path: Path
+) -> None:
+    both, one = untrained(tmp_path / "all", simulated / "images", "all", small), load_model(trained)
+    wide = replace(
+        one,
+        scale={
+            plate: {name: (low, 3 * high) for name, (low, high) in scale.items()} for plate, scale in one.scale.items()
+        },
+    )
+    alone = read_sites(embed_plates([simulated / "images"], load_models([both]), tmp_path / "alone.parquet"))
+    beside = read_sites(embed_plates([simulated / "images"], [load_model(both), wide], tmp_path / "beside.parquet"))
+    np.testing.assert_array_equal(alone.features["all_cls"], beside.features["all_cls"])
 
 
 def test_a_file_that_lies_in_its_header_is_left_out_with_a_warning(

@@ -126,9 +126,9 @@ def test_a_network_as_it_comes_sees_channel_after_channel(
     names = read_info(out)["groups"]["fluorescence"]["channels"]
     assert table.features["fluorescence_cls"].shape == (48, 192 * len(names))
     model = off_the_shelf_model(f"timm:{NAME}", [simulated / "images"], group="fluorescence")
-    scale = embed_sites._plate_scale(plate, [model])
+    scale = embed_sites._plate_scale(plate, model)
     at = [channel.name for channel in plate.channels].index(names[1])
-    low, high = scale[names[1]]
+    low, high = scale[1].tolist()
     pixels = ((read_site(plate.sites[3], [at])[0].astype(np.float32) - low) / (high - low)).clip(0, 1)
     grey = torch.from_numpy(pixels)[None, None].expand(1, 3, -1, -1)
     mean, deviation = (torch.tensor(network.pretrained_cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))

@@ -80,6 +80,17 @@ def test_duplicate_controls_and_constant_features_are_sphered() -> None:
     assert np.isfinite(found).all() and np.ptp(found[:, 1]) < 1e-3
 
 
+@pytest.mark.parametrize("controls", [400, 20])
+def test_features_that_nearly_depend_on_each_other_are_sphered_as_in_double_precision(controls: int) -> None:
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(30, 30)))[0]
+    values = ((rng.normal(size=(500, 30)) * np.logspace(0, -4, 30)) @ turn).astype(np.float32)
+    values[:, 5] = values[:, 4]
+    fitted = np.arange(500) < controls
+    exact = sphere(values.astype(np.float64), fitted)
+    np.testing.assert_allclose(sphere(values, fitted), exact, atol=0.01 * exact.std())
+
+
 def test_groups_get_the_length_of_their_weight() -> None:
     values = profiles(7)
     found = weight_groups(values, {"fluorescence": 4, "brightfield": 3}, {"brightfield": 0.25})
@@ -174,3 +185,9 @@ def test_pycytominer_gives_the_same(cpjump1: Path) -> None:
         fitted = Spherize(method="ZCA", return_numpy=True).fit(pd.DataFrame(some[controls]))
         theirs = fitted.transform(pd.DataFrame(some))
         np.testing.assert_allclose(sphere(some, controls), theirs, rtol=1e-3, atol=1e-3 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("epsilon", [float("nan"), float("inf"), -1e-6])
+def test_sphering_refuses_what_would_leave_no_profiles(epsilon: float) -> None:
+    with pytest.raises(UserError, match=r"--sphere .* is out of range\. Give a small number"):
+        sphere(np.random.default_rng(0).normal(size=(5, 3)), epsilon=epsilon)

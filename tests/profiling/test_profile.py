@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,21 @@ def test_nine_and_sixteen_sites_meet_by_stage_position(tmp_path: Path) -> None:
     table = read_wells(profile_sites(tmp_path / "s", tmp_path / "w", features="cls"))
     np.testing.assert_allclose(table.profiles[0], table.profiles[1], atol=1e-5)
     assert "Metadata_PositionX" not in table.metadata
+
+
+def test_positions_on_some_plates_only_are_warned_of_where_these_move_sites(tmp_path: Path) -> None:
+    nine = {"A01": [*range(1, 10)]}
+    rows, columns = np.divmod(np.arange(9.0), 3)
+    for name, order in (("snake", [0, 1, 2, 5, 4, 3, 6, 7, 8]), ("rows", [*range(9)])):
+        placed = plate_rows("P1", nine).assign(Metadata_PositionX=columns[order], Metadata_PositionY=rows[order])
+        write(tmp_path / name, placed)
+        write(tmp_path / name, plate_rows("P2", nine))
+    with pytest.warns(UserWarning, match="plate P2 have no stage positions.*plate P1"):
+        profile_sites(tmp_path / "snake", tmp_path / "w")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        profile_sites(tmp_path / "rows", tmp_path / "w")
+        profile_sites(tmp_path / "snake", tmp_path / "w", sites="mean")
 
 
 def test_alignment_is_applied_and_recorded(tmp_path: Path) -> None:

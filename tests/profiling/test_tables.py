@@ -112,6 +112,26 @@ def test_tables_made_by_others(tmp_path: Path, suffix: str) -> None:
     assert table.info == read_info(path) == {}
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "h5ad"])
+def test_numbers_of_rows_and_facts_without_prefix_are_no_features(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = site_rows("P1").assign(Dose=[1.0, 1, 2, 2, 3, 3], cells=100)
+    frame = facts.drop(columns="cells").assign(Cells_Area=np.arange(6.0), ImageNumber=range(6)).iloc[[5, 1, 2]]
+    path = tmp_path / f"profiles.{suffix}"
+    if suffix == "parquet":
+        frame.to_parquet(path)  # the index becomes a column
+        assert "__index_level_0__" in pq.read_schema(path).names
+    elif suffix == "csv":
+        frame.to_csv(path)
+    else:
+        read = (facts.iloc[[5, 1, 2]].reset_index(drop=True), ("Cells_Area",), np.float32([[5], [1], [2]]))
+        monkeypatch.setattr("sslprofiler_core.profiling.anndata_files.read_anndata", lambda path: read)
+    table = read_wells(path)
+    assert table.names == ("Cells_Area",)
+    np.testing.assert_array_equal(table.profiles, [[5], [1], [2]])
+
+
 def test_several_tables_keep_what_they_share(tmp_path: Path) -> None:
     for i, extra in enumerate(("a", "b")):
         frame = site_rows(f"P{i}").assign(**{extra: 1.0, "x": float(i), "y": 2.0})
@@ -119,6 +139,20 @@ def test_several_tables_keep_what_they_share(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="2 of 4"):
         table = read_wells([tmp_path / "0.csv", tmp_path / "1.csv"])
     np.testing.assert_array_equal(table.profiles[[0, -1]], [[0, 2], [1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("other", "word"), [({"models": "b"}, "other models"), ({"profile": {"sites": "mean"}}, "other options")]
+)
+def test_tables_of_other_models_or_options_are_not_put_together(
+    tmp_path: Path, other: dict[str, object], word: str
+) -> None:
+    info = {"models": "a", "profile": {"sites": "concat"}}
+    for i, own in enumerate((info, info, info | other)):
+        write_wells(tmp_path / f"{i}.parquet", site_rows(f"P{i}"), np.ones((6, 2), np.float32), own)
+    assert len(read_wells([tmp_path / "0.parquet", tmp_path / "1.parquet"]).profiles) == 12
+    with pytest.raises(UserError, match=word):
+        read_wells([tmp_path / "0.parquet", tmp_path / "2.parquet"])
 
 
 def test_real_profiles(cpjump1: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -334,20 +336,13 @@ def test_too_many_sites_lost_during_training_stop_with_a_checkpoint_and_can_go_o
 def test_a_full_disk_while_training_says_so_and_leaves_the_checkpoint_before(
     start: Train, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """safetensors reports a full disk as its own error."""
-    from safetensors import SafetensorError
-
     from sslprofiler_core.model import files
 
-    real = files.save_file
-
-    def save_file(weights: Any, path: Path, *rest: Any) -> None:
+    def fsync(handle: int) -> None:
         if checkpoints(run.checkpoints):
-            path.write_bytes(b"half")
-            raise SafetensorError("Error while serializing: No space left on device (os error 28)")
-        real(weights, path, *rest)
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files, "save_file", save_file)
+    monkeypatch.setattr(files, "os", SimpleNamespace(fsync=fsync))
     with pytest.raises(UserError, match=r"Cannot write the model .*No space left.*Make room"):
         start("train.checkpoint_steps=4")
     assert load_model(run.path).step == 4

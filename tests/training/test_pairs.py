@@ -84,3 +84,11 @@ def test_plates_too_small_for_a_batch_share_theirs() -> None:
     pairs = PairOrder.over(three, TrainRecipe(batch=4, plate_batches=True))
     plates = {frozenset(three[index].plate for index in pairs.step(step).ravel()) for step in range(3)}
     assert plates == {frozenset({"P1"}), frozenset({"P2", "P3"})}
+
+
+def test_plates_too_small_for_a_batch_even_together_are_seen_too() -> None:
+    three = [*sites(4, 4, plate="P1"), *sites(4, 4, plate="P2"), *sites(2, plate="P3")]
+    pairs = PairOrder.over(three, TrainRecipe(batch=4, plate_batches=True))
+    seen = {three[index].plate for epoch in range(8) for index in pairs.epoch(epoch).ravel()}
+    assert seen == {"P1", "P2", "P3"}
+    assert len({three[index].plate for index in pairs.step(0).ravel()}) < 3

@@ -37,12 +37,12 @@ class Cell:
 
 
 def plan_cells(
-    rows: Sequence[Row], seeds: Sequence[int], scale: Scale, out: Path, overrides: Sequence[str]
+    rows: Sequence[Row], seeds: Sequence[int], scale: Scale, out: Path, overrides: Sequence[str], labels: str
 ) -> list[Cell]:
     """Lay out all cells, seed by seed, so that a table of fewer seeds stands early.
 
     Rows whose recipes are equal share runs. A run's folder is named after the first row that uses it, and by a digest
-    of its recipe: another recipe never finds it.
+    of its recipe: another recipe never finds it. So are scores by ``labels``, what is known about the wells.
     """
     known: dict[tuple[str, str], Training] = {}
     cells = []
@@ -59,7 +59,7 @@ def plan_cells(
             tables = out / "tables"
             models = _digest([each.run.name for each in trainings])
             merged = _digest([models, row.features, sites_of(row, scale)])
-            scored = _digest([merged, row.alpha])
+            scored = _digest([merged, row.alpha, labels])
             cells.append(
                 Cell(
                     row,

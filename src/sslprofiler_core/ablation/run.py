@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sslprofiler_core
 from sslprofiler_core.demo.side_by_side import Job, cores, finished, train_jobs
 from sslprofiler_core.errors import UserError
-from sslprofiler_core.plates import open_plates
+from sslprofiler_core.plates import load_metadata, open_plates
 from sslprofiler_core.recipes import dump_recipe
 from sslprofiler_core.training.count import count_run
 from sslprofiler_core.training.run_folder import write_atomically
@@ -51,7 +51,7 @@ def ablate(
         As for `train`; metadata must say which compound each well holds.
     out
         Folder: ``runs/``, ``tables/``, ``scores/``, ``table1.md``, ``scores.csv``. What is there from an earlier call
-        with the same settings is kept, and what was stopped goes on.
+        with the same settings is kept, and what was stopped goes on; with other metadata, all is scored again.
     rows
         Names as in `choose_rows`; None for the paper's ladder.
     seeds
@@ -79,7 +79,8 @@ def ablate(
     if seeds < 1:
         raise UserError(f"--seeds {seeds} is none. Use 1 or more.")
     opened = open_plates(list(plates), channels=channels_file)
-    cells = plan_cells(chosen, range(seeds), scale, folder, overrides)
+    labels = "" if metadata is None else load_metadata(metadata, opened).to_csv()
+    cells = plan_cells(chosen, range(seeds), scale, folder, overrides, labels)
     _claim(folder, {"plates": sorted(plate.name for plate in opened), "scale": scale, "set": list(overrides)})
     costs = {row.name: _cost(opened, [c for c in cells if c.row is row and c.seed == 0]) for row in chosen}
     environments = _gpus(device)

@@ -79,7 +79,7 @@ def control_wells(metadata: pd.DataFrame, control: str | None = None) -> NDArray
         Of a wells table.
     control
         ``COLUMN=VALUE``, the column with or without ``Metadata_``; None for ``Metadata_control_type=negcon`` where that
-        marks any well, else for ``DMSO`` in the first column of labels that has it.
+        marks any well, else for ``DMSO`` in the first column of labels that has it, in capitals or not.
 
     Returns
     -------
@@ -93,7 +93,8 @@ def control_wells(metadata: pd.DataFrame, control: str | None = None) -> NDArray
     if control is None:
         for name, value in (NEGATIVE, *((label, VEHICLE) for label in LABELS)):
             if name in metadata:
-                found = (metadata[name] == value).to_numpy(bool, na_value=False)
+                own = metadata[name].astype("string").str.casefold()
+                found = (own == value.casefold()).to_numpy(bool, na_value=False)
                 if found.any():
                     return found
         return np.zeros(len(metadata), bool)

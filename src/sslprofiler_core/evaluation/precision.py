@@ -155,8 +155,8 @@ def _activity(wells: _Wells, source: _Source) -> Iterator[Score]:
             negative.update(zip(rows.tolist(), similar, strict=True))
     found: dict[str, dict[int, float]] = {line: {} for line in wells.lines}
     for rows in _groups(treated, wells.labels):
-        own = source[rows]
-        similar = own @ own.T
+        unit = source[rows]
+        similar = unit @ unit.T
         same_well = (wells.plates[rows][:, None] == wells.plates[rows]) & (
             wells.positions[rows][:, None] == wells.positions[rows]
         )
@@ -164,8 +164,9 @@ def _activity(wells: _Wells, source: _Source) -> Iterator[Score]:
             for i in np.flatnonzero(within[rows]):
                 row = int(rows[i])
                 others = within[rows] & ~same_well[i]
-                if row in negative and others.any():
-                    found[line][row] = average_precision(similar[i, others], negative[row])
+                own = within[of_plate[str(wells.plates[row])]]  # a plate may hold controls of several cell lines
+                if own.any() and others.any():
+                    found[line][row] = average_precision(similar[i, others], negative[row][own])
     wells.alone = len(treated) - len(found[ALL])
     for line, values in found.items():
         yield from _score("activity_map", line, values, wells.labels)

@@ -56,15 +56,16 @@ def _variants(report: Report, evaluation: Evaluation) -> None:
         mode = "none" if metric == "position_control" else evaluation.mode
         score = evaluation.find(metric, mode)
         if score is not None:
-            labels = len(np.unique(score.labels))
-            rows.append((text, MODE_TEXT[mode], 100 * score.value, evaluation.interval(score), 100 / labels, score.n))
+            # Whichever labels are tested, a neighbour may have any.
+            chance = 1.0 / len(np.unique(score.labels)) if metric == "position_control" else evaluation.chance
+            rows.append((text, MODE_TEXT[mode], 100 * score.value, evaluation.interval(score), 100 * chance, score.n))
     names = ["1-NN", "alignment", "accuracy (%)", "95 % interval", "chance (%)", "wells"]
     caption = "The same question, asked more strictly."
     if evaluation.find("knn_accuracy_not_same_well", evaluation.mode) is not None:
         caption += (
             " Where wells at the tested position do not vote, position cannot give a label away: what is left is what "
-            "two positions of one label have in common. Only labels that sit at several positions are tested: compare "
-            "it with its own chance, not with the rows above."
+            "two positions of one label have in common. Only labels that sit at several positions are tested, which "
+            "may be easier or harder than those of the rows above."
         )
     report.table(pd.DataFrame(rows, columns=names), caption, formats={"accuracy (%)": "{:.1f}", "chance (%)": "{:.1f}"})
 

@@ -145,6 +145,20 @@ def centred_per_plate(features_ND: NDArray[np.float32], plates_N: NDArray[Any]) 
     return centred
 
 
+def centred_features(table: TableView) -> NDArray[np.float32]:
+    """A table's features less the mean of each plate, (N, D): what all wells of a plate share is gone.
+
+    Raises
+    ------
+    UserError
+        When the table has no column of plates.
+    """
+    plates = table.roles.plate
+    if plates is None:
+        raise UserError(f"{table.path.name} has no column of plates, so its rows cannot be centred per plate.")
+    return centred_per_plate(table.features(), table.metadata[plates].astype(str).to_numpy())
+
+
 def _wanted(kind: Kind, options: dict[str, Any]) -> dict[str, Any]:
     known: dict[Kind, dict[str, Any]] = {
         "map": {"centred": False, "seed": 0},
@@ -180,12 +194,7 @@ def _is_of_demo(table: TableView, info: dict[str, Any]) -> bool:
 def _map(table: TableView, wanted: dict[str, Any], report: Report) -> Derived:
     from .layout import map_rows
 
-    features = table.features()
-    plates = table.roles.plate
-    if wanted["centred"]:
-        if plates is None:
-            raise UserError(f"{table.path.name} has no column of plates, so its rows cannot be centred per plate.")
-        features = centred_per_plate(features, table.metadata[plates].astype(str).to_numpy())
+    features = centred_features(table) if wanted["centred"] else table.features()
     positions, note = map_rows(features, seed=wanted["seed"], report=report)
     if wanted["centred"]:
         note += " Each plate was centred first."

@@ -25,7 +25,7 @@ from sslprofiler_core.profiling.parquet import (
     schema_info,
     vector_columns,
 )
-from sslprofiler_core.profiling.tables import PROFILE, sites_parts
+from sslprofiler_core.profiling.tables import PROFILE, is_fact, is_row_number, sites_parts
 
 from .roles import Roles, natural_names, roles_of
 
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 Kind = Literal["wells", "sites", "foreign"]
 
 _CLIP = 10.0  # standard deviations: a few runaway features would else decide every distance
-_NUMBERS = {"imagenumber", "objectnumber", "image_imagenumber", "unnamed: 0", "index", "__index_level_0__"}
-# Columns that say what a row is, in tables whose columns have no prefix.
-_FACTS = {"plate", "well", "site", "field", "row", "col", "column", "batch", "dose", "concentration", "time"}
 
 
 class Features:
@@ -236,9 +233,9 @@ def _open_parquet(path: Path) -> TableView:
 
         kind: Kind = "wells" if PROFILE in vectors else "sites"
         return make_view(path, kind, read_metadata_columns(path), read, info)
-    facts = [field.name for field in schema if _is_fact(field.name, _is_number(field.type))]
+    facts = [field.name for field in schema if is_fact(field.name, _is_number(field.type))]
     features = [field.name for field in schema if field.name not in facts and _is_number(field.type)]
-    features = [name for name in features if name.lower() not in _NUMBERS]
+    features = [name for name in features if not is_row_number(name)]
     metadata = file.read(columns=facts).to_pandas(ignore_metadata=True)
     if not facts:
         metadata = pd.DataFrame(index=range(file.metadata.num_rows))
@@ -263,8 +260,8 @@ def file_features(path: Path, names: list[str]) -> NDArray[np.float32]:
 def _open_csv(path: Path) -> TableView:
     head = read_csv(path, nrows=200)
     number = {str(name): pd.api.types.is_numeric_dtype(head[name]) for name in head.columns}
-    facts = [name for name in number if _is_fact(name, number[name] and not head[name].isna().all())]
-    features = [n for n in number if n not in facts and n.lower() not in _NUMBERS]
+    facts = [name for name in number if is_fact(name, number[name] and not head[name].isna().all())]
+    features = [name for name in number if name not in facts and not is_row_number(name)]
     count = len(read_csv(path, usecols=[head.columns[0]])) if not facts else 0
     metadata = read_csv(path, usecols=facts) if facts else pd.DataFrame(index=range(count))
 
@@ -310,11 +307,6 @@ def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
         centre[:] = 0.0
     scaled = (values[:, varies] - centre[varies]) / spread[varies]
     return np.asarray(np.clip(scaled, -_CLIP, _CLIP), np.float32)
-
-
-def _is_fact(name: str, number: bool) -> bool:
-    plain = name.removeprefix("Image_")
-    return plain.startswith("Metadata_") or plain.lower() in _FACTS or not (number or plain.lower() in _NUMBERS)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from sslprofiler_core import __version__
 from sslprofiler_core.errors import UserError
@@ -80,14 +80,19 @@ def save_model(path: Path, model: LoadedModel) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.backbone.state_dict().items()}
     aside = path.with_suffix(".partial")
     try:
-        save_file(weights, aside, {"sslprofiler": json.dumps(facts), "recipe": dump_recipe(model.recipe)})
-        with aside.open("rb+") as file:
+        # safetensors' own writing of files makes them the owner's alone; colleagues read a run on a shared disk.
+        content = save(weights, {"sslprofiler": json.dumps(facts), "recipe": dump_recipe(model.recipe)})
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except (OSError, SafetensorError) as error:  # safetensors reports a full disk as its own error
+    except OSError as error:
         with suppress(OSError):
             aside.unlink()
-        raise UserError(f"Cannot write the model {path} ({error}). Make room, or choose another folder.") from error
+        raise UserError(
+            f"Cannot write the model {path} ({error.strerror or error}). Make room, or choose another folder."
+        ) from error
 
 
 def load_model(run: Path | str) -> LoadedModel:
@@ -96,7 +101,7 @@ def load_model(run: Path | str) -> LoadedModel:
     Raises
     ------
     UserError
-        When there is none, or when it is not one of ours.
+        When there is none, when it is not one of ours, or when it has weights that are no numbers.
     """
     import tomllib
 
@@ -114,6 +119,11 @@ def load_model(run: Path | str) -> LoadedModel:
         channels = tuple(facts["channels"])
         backbone = Backbone(recipe.model, len(channels), recipe.augment.size)
         backbone.load_state_dict(weights)
+        broken = next((name for name, weight in weights.items() if not weight.isfinite().all()), None)
+        if broken is not None:
+            raise UserError(
+                f"{path} has weights that are not finite ({broken}): all embeddings would be empty. Train again."
+            )
         scale = {
             plate: {name: (float(low), float(high)) for name, (low, high) in values.items()}
             for plate, values in facts["scale"].items()

@@ -58,8 +58,8 @@ def embed_plates(
     models
         One a channel group; their features stand side by side as ``<group>_cls`` and ``<group>_patch``.
     out
-        The table: a folder with one Parquet part a plate. Plates that are in it already, embedded by the same models,
-        are passed over (their metadata is written anew when it has changed).
+        The table: a folder with one Parquet part a plate. Plates that are in it already, embedded by the same models
+        from the same channels, are passed over (their metadata is written anew when it has changed).
     metadata
         A plate map, a table of plates, or a folder of both.
     run_metadata
@@ -106,11 +106,12 @@ def embed_plates(
     for model in models:
         model.backbone.to(where)
     info = _info(models, opened, identity)
+    infos = {plate.name: info | {"numbers": _numbers(models, plate)} for plate in own}
     rows = {plate.name: _site_metadata(plate, frame) for plate in own}
     todo = [
         plate
         for plate in own
-        if not _is_embedded(out, plate, rows[plate.name], frame is not None, info)
+        if not _is_embedded(out, plate, rows[plate.name], frame is not None, infos[plate.name])
         or (patches and not patches_path(out, plate.name).is_dir())
     ]
     total = sum(len(plate.sites) for plate in own)
@@ -123,7 +124,7 @@ def embed_plates(
             features, whole = embed_plate(plate, models, where, bar, writer)
             if writer is not None:
                 writer.finish()
-            write_sites_part(out, plate.name, rows[plate.name].loc[whole], features, info)
+            write_sites_part(out, plate.name, rows[plate.name].loc[whole], features, infos[plate.name])
     return out
 
 
@@ -195,6 +196,12 @@ def _info(models: Sequence[LoadedModel], plates: Sequence[Plate], identity: str)
     }
 
 
+def _numbers(models: Sequence[LoadedModel], plate: Plate) -> dict[str, int]:
+    """Which channels of the plate's files the models see under which name."""
+    seen = {name for model in models for name in model.channels}
+    return {channel.name: channel.number for channel in plate.channels if channel.name in seen}
+
+
 def _check_table(out: Path, identity: str) -> None:
     """Refuse to add to a table that other models made, and to write where that is not possible."""
     if out.exists() and not out.is_dir():
@@ -213,9 +220,12 @@ def _check_table(out: Path, identity: str) -> None:
 
 
 def _is_embedded(out: Path, plate: Plate, metadata: DataFrame, known: bool, info: Mapping[str, Any]) -> bool:
-    """Whether a plate's part is there with exactly its sites; metadata that has changed is written to it."""
+    """Whether a plate's part is there with exactly its sites, its channels having the names that they have now.
+
+    Metadata that has changed is written to it.
+    """
     part = part_path(out, plate.name)
-    if not part.is_file():
+    if not part.is_file() or read_info(part).get("numbers", info["numbers"]) != info["numbers"]:
         return False
     written = read_sites_part(part, ()).metadata
     if not written[_SITE].equals(metadata[_SITE]):

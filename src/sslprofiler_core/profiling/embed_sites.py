@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ def embed_plate(
     """
     indices = [channel_indices(plate, model) for model in models]
     read = sorted({index for group in indices for index in group})
-    scale = _plate_scale(plate, models)
+    scales = [_plate_scale(plate, model) for model in models]
     flats = [_flat_field(plate, model) for model in models]
     gathered: dict[str, list[NDArray[np.float32]]] = {}
     whole = np.ones(len(plate.sites), np.bool_)
@@ -76,12 +76,11 @@ def embed_plate(
                 numbers.append(number)
         start += len(found)
         current: _Batch = []
-        for model, group, flat in zip(models, indices, flats, strict=True) if arrays else ():
+        for model, group, flat, scale_C2 in zip(models, indices, flats, scales, strict=True) if arrays else ():
             rows = [read.index(index) for index in group]
             raw = [take_channels(array, rows) for array in arrays]
             sites = flatten_sites(raw, _site_fields(flat, embedded, model.channels))
-            scales = torch.tensor([scale[plate.channels[index].name] for index in group], dtype=torch.float32)
-            cls_BD, tokens_BND = forward_tokens(model, sites, scales.expand(len(sites), -1, -1), names)
+            cls_BD, tokens_BND = forward_tokens(model, sites, scale_C2.expand(len(sites), -1, -1), names)
             kept = tokens_BND.half() if patches is not None else None
             current.append((column_prefix(model.group), cls_BD.float(), tokens_BND.float().mean(1), kept))
         # A device is given its next batch before what it made of the last one is fetched: it never waits.
@@ -150,22 +149,22 @@ def channel_indices(plate: Plate, model: LoadedModel) -> tuple[int, ...]:
     return tuple(names.index(name) for name in model.channels)
 
 
-def _plate_scale(plate: Plate, models: Sequence[LoadedModel]) -> Mapping[str, tuple[float, float]]:
-    """The run's own scale for a plate that it was trained on; otherwise the plate's percentiles, measured now."""
-    found: dict[str, tuple[float, float]] = {}
-    for model in models:
-        known = model.scale.get(plate.name)
-        if known is None:
-            settings = model.recipe.plates
-            known = measure_scale(
-                [plate],
-                percentiles=settings.percentiles,
-                sites=settings.scale_sites,
-                seed=model.recipe.train.seed,
-                channels=model.channels,
-            )[plate.name]
-        found.update({name: known[name] for name in model.channels})
-    return found
+def _plate_scale(plate: Plate, model: LoadedModel) -> Tensor:
+    """The run's own scale for a plate that it was trained on; otherwise the plate's percentiles, measured now: (C, 2).
+
+    Runs that share a channel may scale it differently.
+    """
+    known = model.scale.get(plate.name)
+    if known is None:
+        settings = model.recipe.plates
+        known = measure_scale(
+            [plate],
+            percentiles=settings.percentiles,
+            sites=settings.scale_sites,
+            seed=model.recipe.train.seed,
+            channels=model.channels,
+        )[plate.name]
+    return torch.tensor([known[name] for name in model.channels], dtype=torch.float32)
 
 
 def _flat_field(plate: Plate, model: LoadedModel) -> FlatFields:

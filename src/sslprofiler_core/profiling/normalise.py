@@ -95,8 +95,10 @@ def sphere(
     Raises
     ------
     UserError
-        For fewer than three rows to fit on, or such as do not differ.
+        For an epsilon below 0 or without end, fewer than three rows to fit on, or such as do not differ.
     """
+    if not 0.0 <= epsilon < np.inf:
+        raise UserError(f"--sphere {epsilon} is out of range. Give a small number from 0 on, such as 1e-6.")
     profiles = profiles_WD if in_place else np.array(profiles_WD)
     fitted = np.arange(len(profiles)) if controls_W is None else np.flatnonzero(controls_W)
     if len(fitted) < 3:
@@ -105,8 +107,7 @@ def sphere(
     mean = own.mean(axis=0, dtype=np.float64)
     own = (own - mean).astype(profiles.dtype)
     count, width = own.shape
-    gram = (own @ own.T if count <= width else own.T @ own).astype(np.float64)
-    squares, vectors = np.linalg.eigh(gram)
+    squares, vectors = np.linalg.eigh(_gram(own.T if count <= width else own))
     values = np.sqrt(np.maximum(squares, 0.0))[::-1]
     vectors = vectors[:, ::-1]
     kept = values > _RANK * values[0]
@@ -124,6 +125,15 @@ def sphere(
         part = (profiles[start : start + _ROWS] - mean).astype(profiles.dtype)
         profiles[start : start + _ROWS] = profiles.dtype.type(rest) * part + ((part @ axes_Dr) * gains) @ axes_Dr.T
     return profiles
+
+
+def _gram(rows_NM: Array) -> NDArray[np.float64]:
+    """``rows' rows``, (M, M), in double precision: a square of float32 hides what varies 3,000 times less than most."""
+    gram = np.zeros((rows_NM.shape[1], rows_NM.shape[1]))
+    for start in range(0, len(rows_NM), _ROWS):
+        part = rows_NM[start : start + _ROWS].astype(np.float64)
+        gram += part.T @ part
+    return gram
 
 
 def weight_groups(

@@ -89,6 +89,8 @@ def profile_sites(
     -----
     SiteCountWarning
         Once, with the number of wells that lack sites, when these are concatenated.
+    UserWarning
+        When sites that are concatenated have stage positions on some plates only.
     """
     parts = sites_parts(sites_path)
     rows = sum(len(read_metadata_columns(part)[list(KEYS)].drop_duplicates()) for part in parts)
@@ -97,6 +99,7 @@ def profile_sites(
     groups: tuple[str, ...] = ()
     widths: dict[str, int] = {}
     short = filled_rows = 0
+    layouts: dict[bool, dict[tuple[int, ...], str]] = {True: {}, False: {}}  # by position or not -> one plate of each
     with progress_bar(len(parts), "Profiling", "plate") as bar:
         for part in parts:
             table = read_sites_part(part)
@@ -108,6 +111,8 @@ def profile_sites(
                     "Embed its plate again."
                 )
             metadata, values, filled, own_widths = _profile_plate(table, groups, sites, features, part)
+            layout, by_position = field_places(table.metadata)
+            layouts[by_position].setdefault(tuple(layout.tolist()), str(metadata["Metadata_Plate"].iloc[0]))
             widths = widths or own_widths
             if own_widths != widths:
                 raise UserError(f"{part} has embeddings of another width than other parts. Embed its plate again.")
@@ -129,6 +134,14 @@ def profile_sites(
             f"{short} of {len(metadata)} wells have fewer sites than their plate's grid has places: "
             "those got the well's mean (Metadata_SiteCount has the counts).",
             SiteCountWarning,
+            stacklevel=2,
+        )
+    guessed = [plate for layout, plate in layouts[False].items() if layout not in layouts[True]]
+    if guessed and layouts[True] and sites == "concat":
+        warnings.warn(
+            f"Sites of plate {guessed[0]} have no stage positions that form a grid, those of plate "
+            f"{next(iter(layouts[True].values()))} have: by field number, they may stand in other places of the "
+            "profile. Profile such plates apart, or with --sites mean.",
             stacklevel=2,
         )
     done: dict[str, Any] = {"sites": sites, "features": features, "groups": list(groups), "widths": widths}
@@ -216,18 +229,22 @@ def _profile_plate(
 
 
 def site_places(metadata: pd.DataFrame) -> tuple[NDArray[np.int64], int]:
-    """Where each site of one plate stands in its well's grid, and the grid's side.
+    """Where each site of one plate stands in its well's grid, and the grid's side; see `field_places`."""
+    fields, field = np.unique(metadata["Metadata_Site"].to_numpy(), return_inverse=True)
+    return field_places(metadata)[0][field], grid_side(len(fields))
+
+
+def field_places(metadata: pd.DataFrame) -> tuple[NDArray[np.int64], bool]:
+    """Where each field of one plate stands in its wells' grid, and whether by stage position.
 
     A field keeps its place in every well of the plate, so that wells with missing sites are filled where these are
     missing (our choice). The grid is made of the fields that the plate has: by their median stage positions
     ``Metadata_PositionX`` and ``Metadata_PositionY`` where these form a grid, otherwise by field number.
     """
     fields, field = np.unique(metadata["Metadata_Site"].to_numpy(), return_inverse=True)
-    side = grid_side(len(fields))
-    places = None
     if all(name in metadata for name in POSITION):
         positions = metadata[POSITION].groupby(field).median().to_numpy(np.float64)
-        places = grid_places(positions, side)
-    if places is None:
-        places = np.arange(len(fields), dtype=np.int64)
-    return places[field], side
+        places = grid_places(positions, grid_side(len(fields)))
+        if places is not None:
+            return places, True
+    return np.arange(len(fields), dtype=np.int64), False

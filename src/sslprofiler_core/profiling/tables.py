@@ -31,6 +31,11 @@ from .parquet import (
 PROFILE = "profile"
 KEYS = ("Metadata_Plate", "Metadata_Well")
 
+# Numbers that count rows: CellProfiler's, and the index that pandas writes as a column.
+_ROW_NUMBERS = {"imagenumber", "objectnumber", "unnamed: 0", "index", "__index_level_0__"}
+# Columns that say what a row is, in tables whose columns have no prefix.
+_FACTS = {"plate", "well", "site", "field", "row", "col", "column", "batch", "dose", "concentration", "time"}
+
 
 @dataclass(frozen=True, slots=True)
 class SitesTable:
@@ -183,13 +188,14 @@ def read_wells(path: Path | str | Sequence[Path | str]) -> WellsTable:
     ------
     UserError
         For a file that is no table or has no profile, or features that are empty, infinite or not numbers: their
-        count and their first names.
+        count and their first names. For tables of several models, or profiled in several ways.
     """
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
     if not paths:
         raise UserError("No table of wells given. Name at least one.")
     tables = [_read_wells_file(p) for p in paths]
     names = _common_names([t[1] for t in tables], paths)
+    _refuse_mixed([t[3] for t in tables], paths)
     metadata = pd.concat([t[0] for t in tables], ignore_index=True)
     arrays = [t[2] if t[1] == names else t[2][:, _places(names, t[1])] for t in tables]
     profiles = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
@@ -221,6 +227,17 @@ def read_info(path: Path | str) -> dict[str, Any]:
     return schema_info(open_parquet(part).schema_arrow, part)
 
 
+def is_fact(name: str, number: bool) -> bool:
+    """Whether a column of a table made by others says what a row is; ``number``: whether it holds numbers."""
+    plain = name.removeprefix("Image_")
+    return plain.startswith("Metadata_") or plain.lower() in _FACTS or not (number or is_row_number(name))
+
+
+def is_row_number(name: str) -> bool:
+    """Whether a column only counts rows: neither a fact nor a feature."""
+    return name.removeprefix("Image_").lower() in _ROW_NUMBERS
+
+
 def _metadata_first(metadata: pd.DataFrame, *keys: str) -> pd.DataFrame:
     wrong = [str(name) for name in metadata.columns if not str(name).startswith("Metadata_")]
     missing = [name for name in (*KEYS, *keys) if name not in metadata]
@@ -243,7 +260,8 @@ def _read_wells_file(path: Path) -> _Read:
 
         metadata, names, values = read_anndata(path)
         _check_keys(metadata, path)
-        frame = pd.concat([metadata, pd.DataFrame(values, columns=list(names))], axis=1)
+        facts = [name for name in metadata.columns if str(name).startswith("Metadata_")]
+        frame = pd.concat([metadata[facts], pd.DataFrame(values, columns=list(names))], axis=1)
     elif _is_csv(path):
         frame = _read_csv(path)
     else:
@@ -264,6 +282,8 @@ def _read_wells_file(path: Path) -> _Read:
     _check_keys(frame, path)
     metadata = frame[[name for name in frame.columns if str(name).startswith("Metadata_")]]
     features = frame.drop(columns=metadata.columns).select_dtypes("number")
+    numbers = [str(name) for name in features.columns]
+    features = features.loc[:, [not (is_fact(name, True) or is_row_number(name)) for name in numbers]]
     if not features.shape[1]:
         raise UserError(f"{path} has no column 'profile' and no numeric feature column. Give a table of well profiles.")
     profiles = features.to_numpy(np.float32, na_value=np.nan)
@@ -300,6 +320,17 @@ def _common_names(names: list[tuple[str, ...] | int], paths: list[Path]) -> tupl
     total = len(set().union(*lists))
     warnings.warn(f"The tables share {len(common)} of {total} features; the others are left out.", stacklevel=3)
     return tuple(name for name in lists[0] if name in common)
+
+
+def _refuse_mixed(infos: list[dict[str, Any]], paths: list[Path]) -> None:
+    for key, what in (("models", "were embedded by other models"), ("profile", "were made with other options")):
+        known = [(path, info[key]) for path, info in zip(paths, infos, strict=True) if info.get(key) is not None]
+        for path, value in known[1:]:
+            if value != known[0][1]:
+                raise UserError(
+                    f"The profiles of {path} {what} than those of {known[0][0]}: distances between them mean nothing. "
+                    "Give tables made the same way."
+                )
 
 
 def _places(names: tuple[str, ...] | int, own: tuple[str, ...] | int) -> list[int]:

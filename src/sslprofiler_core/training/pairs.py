@@ -170,7 +170,8 @@ def check_batch(batch: int, couples: Sequence[int], sites: int, tiled: bool) -> 
 def well_blocks(plates: Sequence[str], couples: Sequence[int], batch: int, plate_batches: bool) -> list[list[int]]:
     """Numbers of the wells that may meet in a batch: all, or those of each plate.
 
-    Plates too small to fill a batch share theirs. ``plates`` and ``couples`` have one entry a well.
+    Plates too small to fill a batch share theirs, and where all of them are, that of another plate. ``plates`` and
+    ``couples`` have one entry a well.
     """
     by_plate: dict[str, list[int]] = {}
     for number, plate in enumerate(plates):
@@ -181,4 +182,6 @@ def well_blocks(plates: Sequence[str], couples: Sequence[int], batch: int, plate
             full.append(wells)
         else:
             small += wells
+    if full and sum(couples[number] for number in small) < batch // 2:  # alone, they would never be seen
+        return [*full[:-1], full[-1] + small]
     return [*full, small] if small else full
