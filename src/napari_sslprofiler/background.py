@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from napari.utils import progress as napari_progress
@@ -42,13 +43,24 @@ class _Post(QObject):
         super().__init__(parent)
         self._receive = receive
         self.posted.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        # Qt deletes this with its parent, also while a thread is sending: the end waits for that, and is known after.
+        lock, gone = self._sending, self._gone = threading.Lock(), threading.Event()
+
+        def end() -> None:
+            with lock:
+                gone.set()
+
+        self.destroyed.connect(end)
 
     def post(self, value: object) -> bool:
         """Send from any thread; whether there still is a receiver: it goes with its window."""
-        try:
-            self.posted.emit(value)
-        except RuntimeError:
-            return False
+        with self._sending:
+            if self._gone.is_set():
+                return False
+            try:
+                self.posted.emit(value)
+            except RuntimeError:
+                return False
         return True
 
     def _deliver(self, value: object) -> None:
@@ -146,7 +158,10 @@ class Task(Generic[Result]):
         cancelled: Callable[[], None] | None = None,
         progressed: Callable[[int, int, float | None], None] | None = None,
     ) -> None:
-        """Start; the callbacks run on the GUI thread. ``progressed`` gets done, total and the seconds left or None."""
+        """Start; the callbacks run on the GUI thread. ``progressed`` gets done, total and the seconds left or None.
+
+        The work is cancelled when ``parent`` is deleted.
+        """
         self._work, self._done, self._failed = work, done, failed
         self._when_cancelled, self._progressed = cancelled, progressed
         self._stop = threading.Event()
@@ -155,12 +170,20 @@ class Task(Generic[Result]):
         self._first: tuple[int, float] | None = None  # what was done when the work's progress was first heard of
         self._told = 0.0
         self.running = True
+        if parent is not None:
+            parent.destroyed.connect(self._abandon)
         self._thread = threading.Thread(target=self._run, name="sslprofiler-task", daemon=True)
         self._thread.start()
 
     def cancel(self) -> None:
         """Ask the work to stop at its next report of progress; what it then gives is dropped."""
         self._stop.set()
+
+    def _abandon(self) -> None:
+        self._stop.set()
+        if self.running:
+            with suppress(RuntimeError):  # the bar has gone with the window
+                self._bar.close()
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait for the thread's end (not for the callbacks)."""

@@ -6,6 +6,7 @@ given back when it ends.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import queue
@@ -69,6 +70,7 @@ def run_child(
         errors="replace",
         env=environment,
     )
+    atexit.register(child.terminate)  # the thread that this runs in does not outlive the window
     lines: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     readers = [
         threading.Thread(target=_pump, args=(name, stream, lines), daemon=True)
@@ -103,6 +105,7 @@ def run_child(
     finally:
         if child.poll() is None:
             _stop(child)
+        atexit.unregister(child.terminate)
         for reader in readers:
             reader.join(1.0)
     if child.returncode:

@@ -66,9 +66,10 @@ class SiteDisplay:
         self._session = session_of(viewer)
         self._layers: dict[tuple[int, str], Image] = {}
         self._wishes: dict[int, Wish] = {}
+        self._seen: dict[int, Wish] = {}  # those that have come
         self._readers: dict[int, Latest[Wish, Seen]] = {}
         self._to_add: dict[tuple[int, str], tuple[NDArray[np.uint16], dict[str, Any]]] = {}
-        self._adding = self._adding_began = False
+        self._adding = False
         self.problem = ""
         self._session.events.screen.connect(self._rescale)
 
@@ -97,6 +98,7 @@ class SiteDisplay:
     def clear(self, slot: int) -> None:
         """Take a slot's site away."""
         self._wishes.pop(slot, None)
+        self._seen.pop(slot, None)
         if slot in self._readers:
             self._readers[slot].forget()
         self._drop_others(slot, set())
@@ -124,24 +126,24 @@ class SiteDisplay:
         show_error(message)
 
     def _arrived(self, seen: Seen) -> None:
-        if self._viewer_ref() is None or self._is_closing():
+        if self._is_closing():
             return
         self.problem = ""
-        wish = seen.wish
+        wish, before = seen.wish, self._seen.get(seen.wish.slot)
+        self._seen[wish.slot] = wish
+        changed_plate = before is None or (before.plate.root, before.site.plate) != (wish.plate.root, wish.site.plate)
         wanted: dict[tuple[int, str], tuple[NDArray[np.uint16], dict[str, Any]]] = {}
         for pixels_HW, settings, _ in site_layers(wish.plate, wish.site, seen.pixels_CHW, wish.scale):
             wanted[(wish.slot, settings["metadata"]["channel"])] = (pixels_HW, settings)
         self._drop_others(wish.slot, set(wanted))
         for key, content in wanted.items():
             if self._is_there(key):
-                self._swap(key, *content)
+                self._swap(key, *content, changed_plate)
             else:
                 self._to_add[key] = content
         self._caption()
         if self._to_add and not self._adding:
-            # What the person has removed is forgotten, so that a layer missing from here on means that all are going.
-            self._layers = {key: layer for key, layer in self._layers.items() if layer in self._viewer.layers}
-            self._adding, self._adding_began = True, False
+            self._adding = True
             self._add_next()
 
     def _add_next(self) -> None:
@@ -155,7 +157,6 @@ class SiteDisplay:
             key = next(iter(self._to_add))
             first = not any(self._is_there(other) for other in self._layers)
             self._add(key, *self._to_add.pop(key))
-            self._adding_began = True
             if first:
                 self.drop_pending()
                 viewer.reset_view()
@@ -163,17 +164,23 @@ class SiteDisplay:
             QTimer.singleShot(0, self._add_next)
             return
         self._adding = False
-        lit = [layer for key, layer in self._layers.items() if key[0] == 0 and layer.visible]
+        lit = [layer for key, layer in self._layers.items() if key[0] == 0 and layer.visible and self._is_there(key)]
         if lit:
             viewer.layers.selection.active = lit[-1]
         viewer.reset_view()
 
     def _is_closing(self) -> bool:
-        """Whether the window is gone or going: no window is left, or the layers just added have been taken away."""
+        """Whether the viewer's window is gone."""
         import napari
 
-        taken = any(key[0] == 0 and not self._is_there(key) for key in self._layers)
-        return napari.current_viewer() is None or (self._adding_began and taken)
+        viewer = self._viewer_ref()
+        if viewer is None or napari.current_viewer() is None:
+            return True
+        try:
+            viewer.window.geometry()
+        except (AttributeError, RuntimeError):  # its Qt half has gone
+            return True
+        return False
 
     def _is_there(self, key: tuple[int, str]) -> bool:
         """Whether a slot's channel has a layer that the person has not removed."""
@@ -205,11 +212,16 @@ class SiteDisplay:
             layers.move(len(layers) - 1, max(ours) + 1)  # below what lies on the sites already
         self._layers[key] = made
 
-    def _swap(self, key: tuple[int, str], pixels_HW: NDArray[np.uint16], settings: dict[str, Any]) -> None:
+    def _swap(
+        self, key: tuple[int, str], pixels_HW: NDArray[np.uint16], settings: dict[str, Any], changed_plate: bool
+    ) -> None:
         layer = self._layers[key]
-        changed_plate = layer.metadata.get("plate") != settings["metadata"]["plate"]
         layer.metadata = settings["metadata"]
         layer.data = pixels_HW
+        scale = settings.get("scale", (1.0, 1.0))
+        if tuple(layer.scale) != scale:
+            layer.scale = scale
+            layer.units = settings.get("units", ("pixel", "pixel"))
         shift = _shift(key[0], pixels_HW, settings)
         if tuple(layer.translate) != shift:
             layer.translate = shift
@@ -233,13 +245,13 @@ class SiteDisplay:
     def _caption(self) -> None:
         overlay = self._viewer.canvas.overlays.text
         words, plate = [], ""
-        for slot, wish in sorted(self._wishes.items()):
+        for slot, wish in sorted(self._seen.items()):
             site = wish.site
             # A plate is named once, and a caption has its own line: the canvas beside a dock is narrow.
             parts = [site.plate] if site.plate != plate else []
             parts += [site.well, f"site {site.site}"]
             plate = site.plate
-            words.append("  ".join(parts) if len(self._wishes) == 1 else f"{slot + 1}: {'  '.join(parts)}")
+            words.append("  ".join(parts) if len(self._seen) == 1 else f"{slot + 1}: {'  '.join(parts)}")
             words += [wish.caption] if wish.caption else []
         overlay.text = "\n".join(words)
         overlay.font_size = _CAPTION_POINTS

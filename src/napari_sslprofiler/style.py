@@ -128,14 +128,14 @@ class ElidedLabel(QLabel):
 
     def __init__(self, words: str = "") -> None:
         super().__init__()
-        self._words = ""
+        self.words = ""
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setMinimumWidth(30)
         self.set_words(words)
 
     def set_words(self, words: str) -> None:
         """Show other words."""
-        self._words = words
+        self.words = words
         self.setToolTip(words)
         self._elide()
 
@@ -145,7 +145,7 @@ class ElidedLabel(QLabel):
         self._elide()
 
     def _elide(self) -> None:
-        self.setText(self.fontMetrics().elidedText(self._words, Qt.TextElideMode.ElideRight, max(30, self.width())))
+        self.setText(self.fontMetrics().elidedText(self.words, Qt.TextElideMode.ElideRight, max(30, self.width())))
 
 
 def rule() -> QFrame:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +130,47 @@ def test_long_work_tells_its_progress_and_can_be_cancelled(qtbot: QtBot) -> None
     assert told[-1] == "cancelled" and "done" not in told
 
 
+def test_long_work_ends_with_the_widget_that_asked_for_it(qtbot: QtBot) -> None:
+    def work(report: Any) -> None:
+        while True:
+            report(0, 0)
+            time.sleep(0.01)
+
+    owner, told = QObject(), []
+    task = Task(work, told.append, told.append, label="Working", parent=owner, cancelled=lambda: told.append("no"))
+    with qtbot.waitSignal(owner.destroyed):
+        owner.deleteLater()
+    task.wait(5)
+    assert not task._thread.is_alive() and not told
+
+
+def test_threads_may_send_while_the_receiver_goes(qtbot: QtBot) -> None:
+    """In a process of its own: what went wrong before was a segmentation fault."""
+    program = """
+import threading, time
+from qtpy.QtCore import QCoreApplication, QEvent, QObject
+from napari_sslprofiler.background import _Post
+app = QCoreApplication([])
+def send(post):
+    while post.post(1):
+        pass
+for _ in range(200):
+    owner = QObject()
+    post = _Post(lambda value: None, owner)
+    threads = [threading.Thread(target=send, args=(post,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.002)
+    owner.deleteLater()
+    while any(thread.is_alive() for thread in threads):
+        app.processEvents()
+        app.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+"""
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.window
 def test_sites_swap_in_one_set_of_layers_and_stand_beside_each_other(
     viewer: Viewer, simulated: Path, qtbot: QtBot
@@ -157,6 +202,56 @@ def test_sites_swap_in_one_set_of_layers_and_stand_beside_each_other(
     assert "a neighbour" in viewer.canvas.overlays.text.text and session.shown is two
     display.clear(1)
     assert list(viewer.layers) == layers
+
+
+@pytest.mark.window
+def test_layers_that_were_removed_come_back_with_the_next_site(viewer: Viewer, simulated: Path, qtbot: QtBot) -> None:
+    (plate, _) = open_plates([simulated / "images"])
+    display = display_of(viewer)
+    display.show(plate, plate.sites[0])
+    qtbot.waitUntil(lambda: len(viewer.layers) == 8 and not display.busy, timeout=10000)
+    for gone, site in ((1, plate.sites[4]), (8, plate.sites[8])):
+        for layer in list(viewer.layers)[:gone]:
+            viewer.layers.remove(layer)
+        display.show(plate, site)
+        qtbot.waitUntil(lambda: len(viewer.layers) == 8 and not display.busy, timeout=10000)
+        assert {layer.metadata["well"] for layer in viewer.layers} == {site.well}
+
+
+@pytest.mark.window
+def test_layers_take_another_plates_pixel_size_and_contrast(viewer: Viewer, simulated: Path, qtbot: QtBot) -> None:
+    (plate, _) = open_plates([simulated / "images"])
+    display = display_of(viewer)
+    display.show(plate, plate.sites[0])
+    qtbot.waitUntil(lambda: len(viewer.layers) == 8 and not display.busy, timeout=10000)
+    for layer in viewer.layers:
+        layer.contrast_limits = (0, 1)
+    for size, scale, unit in ((0.3, 0.3, "micrometer"), (None, 1.0, "pixel")):
+        other = replace(plate, root=simulated / f"other {size}", pixel_size_um=size)  # another plate of this name
+        display.show(other, plate.sites[1])
+        qtbot.waitUntil(lambda: viewer.layers[0].metadata["site"] == 2 and not display.busy, timeout=10000)
+        for layer in viewer.layers:
+            assert tuple(layer.scale) == (scale, scale) and str(layer.units[0]) == unit
+            assert layer.contrast_limits[1] > 1
+        display.show(plate, plate.sites[0])
+        qtbot.waitUntil(lambda: viewer.layers[0].metadata["site"] == 1 and not display.busy, timeout=10000)
+
+
+@pytest.mark.window
+def test_the_caption_names_the_site_on_show_where_another_cannot_be_read(
+    viewer: Viewer, simulated: Path, qtbot: QtBot
+) -> None:
+    (plate, _) = open_plates([simulated / "images"])
+    display = display_of(viewer)
+    display.show(plate, plate.sites[0])
+    qtbot.waitUntil(lambda: len(viewer.layers) == 8 and not display.busy, timeout=10000)
+    gone = replace(plate.sites[4], paths=tuple(path.with_name("gone") for path in plate.sites[4].paths))
+    display.show(plate, gone)
+    qtbot.waitUntil(lambda: bool(display.problem), timeout=10000)
+    display.show(plate, plate.sites[8], slot=1)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 16 and not display.busy, timeout=10000)
+    words = viewer.canvas.overlays.text.text
+    assert plate.sites[0].well in words and plate.sites[8].well in words and gone.well not in words
 
 
 @pytest.mark.window

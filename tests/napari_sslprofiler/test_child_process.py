@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from napari_sslprofiler.background import Cancelled
@@ -79,3 +81,31 @@ def test_cancel_ends_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         run_child([], report, lambda _: up.set(), module="sleeps")
     assert time.monotonic() - since < 30
     assert children[0].poll() is not None
+
+
+def test_the_child_does_not_outlive_the_program(tmp_path: Path) -> None:
+    (tmp_path / "sleeps.py").write_text(
+        "import os, time, pathlib\n"
+        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(60)\n"
+        f"pathlib.Path({str(tmp_path / 'slept')!r}).touch()\n"
+    )
+    program = (
+        "import pathlib, threading, time\n"
+        "from napari_sslprofiler.child_process import run_child\n"
+        "work = dict(args=([], lambda done, total: None), kwargs=dict(module='sleeps'))\n"
+        "threading.Thread(target=run_child, daemon=True, **work).start()\n"
+        f"pid = pathlib.Path({str(tmp_path / 'pid')!r})\n"
+        "while not (pid.exists() and pid.read_text()):\n"
+        "    time.sleep(0.05)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+    child, end = int((tmp_path / "pid").read_text()), time.monotonic() + 10
+    while _lives(child) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not _lives(child)
+
+
+def _lives(process: int) -> bool:
+    return psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE

@@ -91,7 +91,7 @@ class ImageLink(QObject):
         if table is None or images is None:
             self.status.emit("")
             return
-        if self._session.screen is not None and images.adopt(self._session.screen.plates):
+        if self._session.screen is not None and images.adopt(self._session.screen.plates, elsewhere=False):
             self._tell()
             return
         known = folder_of(table.path)
@@ -107,7 +107,7 @@ class ImageLink(QObject):
         if screen is None or images is None:
             return
         before = images.folders
-        images.adopt(screen.plates)
+        images.adopt(screen.plates, elsewhere=False)
         if images.folders != before:
             self._tell()
             self._state.images_changed()

@@ -30,6 +30,7 @@ class Images:
         self._plates: dict[str, Plate | None] = {}
         self._by_well: dict[str, dict[str, tuple[Site, ...]]] = {}
         self._lock = threading.RLock()
+        self._opening = threading.Lock()  # one thread opens plates; whoever asks where they are need not wait for it
         self._rows: dict[tuple[str, str, str], list[int]] = {}
 
     @property
@@ -63,16 +64,23 @@ class Images:
                 if self._plates.get(plate) is None:
                     self._plates.pop(plate, None)
 
-    def adopt(self, plates: Iterable[Plate]) -> int:
-        """Take plates that are open already; returns how many of them the table has."""
+    def adopt(self, plates: Iterable[Plate], elsewhere: bool = True) -> int:
+        """Take plates that are open already; returns how many of them the table has.
+
+        Without ``elsewhere``, only those that lie where the table says, or of which it says nothing: plates of another
+        experiment may have the same names.
+        """
         names = self.names()
         taken = 0
         for plate in plates:
-            if plate.name in names:
-                taken += 1
-                with self._lock:
+            if plate.name not in names:
+                continue
+            with self._lock:
+                folder = self._folders.get(plate.name)
+                if elsewhere or folder is None or _are_same(folder, plate.root):
+                    taken += 1
                     self._take(plate)
-                    self._folders.setdefault(plate.name, plate.root)
+                    self._folders[plate.name] = plate.root
         return taken
 
     def add_folder(self, folder: Path) -> int:
@@ -97,10 +105,11 @@ class Images:
         """The plate of this name, opened if need be; None where its folder is not known or not readable."""
         from sslprofiler_core.plates import open_plates
 
-        with self._lock:
-            if name in self._plates:
-                return self._plates[name]
-            folder = self._folders.get(name)
+        with self._opening:
+            with self._lock:
+                if name in self._plates:
+                    return self._plates[name]
+                folder = self._folders.get(name)
             plate = None
             if folder is not None:
                 try:
@@ -108,8 +117,10 @@ class Images:
                 except (UserError, OSError):
                     found = []
                 plate = next((one for one in found if one.name == name), found[0] if len(found) == 1 else None)
-            self._take(plate, name)
-            return self._plates[name]
+            with self._lock:
+                if name not in self._plates:  # nor adopted meanwhile
+                    self._take(plate, name)
+                return self._plates[name]
 
     def sites(self, row: int) -> tuple[Plate, tuple[Site, ...]] | None:
         """The plate and the sites of a row: all of its well, or the one site; None without images."""
@@ -135,6 +146,10 @@ class Images:
 
     def row_of(self, site: Site, prefer: int | None = None) -> int | None:
         """The first row about a site, or about its well; ``prefer`` where that row is. None for none."""
+        with self._lock:
+            known = self._by_well.get(site.plate, {}).get(site.well, ())
+        if not any(site.paths == own.paths for own in known):
+            return None  # of another experiment, whose plates have the same names
         return self.row_at(site.plate, site.well, site.site, prefer)
 
     def row_at(self, plate: str, well: str, site: object, prefer: int | None = None) -> int | None:
@@ -174,3 +189,10 @@ class Images:
         name = name or plate.name
         self._plates[name] = plate
         self._by_well[name] = {well: tuple(sites) for well, sites in wells.items()}
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    try:
+        return one == other or one.samefile(other)
+    except OSError:
+        return False

@@ -49,7 +49,7 @@ class MapView(QWidget):
         self._at_home = True
         self._pickers: Latest[NDArray[np.float32], Picker] = Latest(Picker, self._take_picker, parent=self)
         self.pointer = Pointer(self, self.overlay)
-        self.setMinimumSize(240, 180)
+        self.setMinimumSize(200, 180)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Map")
         self._apply_theme()

@@ -68,7 +68,8 @@ class NeighboursPanel(QWidget):
         self.query_box, self.distance = QComboBox(), QComboBox()
         self.k = QSpinBox()
         self.not_same: dict[Same, QCheckBox] = {}
-        self.not_the_same, self.same_line = QLabel("not the same"), QCheckBox("same cell line")
+        self.not_the_same, self.same_line = QLabel("not same"), QCheckBox("same cell line")
+        self.centred = QCheckBox("plates centred")
         self.channels = ChannelBar(self.thumbnails)
         self.warning, self.summary, self.control = QLabel(), QLabel(), QLabel()
         self.read_button = QPushButton()
@@ -76,11 +77,11 @@ class NeighboursPanel(QWidget):
             self.thumbnails.store, self.thumbnails.caption, self.thumbnails.reason, who="neighbours"
         )
         self._allowed: TableView | None = None  # a table whose features may be read, large as they are
-        self._control_of: tuple[TableView, str] | None = None  # whose position control is on show, or on its way
+        self._control_of: tuple[TableView, str, bool] | None = None  # whose position control is on show, or on its way
         self._beside: int | None = None
         self._stale = True
         self._asking: Prompt[Question, Answer] = Prompt(self.finder.answer, self._answered, self._failed, self)
-        self._controlling: Prompt[tuple[TableView, Any], tuple[TableView, Position]] = Prompt(
+        self._controlling: Prompt[tuple[TableView, Any, bool], tuple[TableView, Position]] = Prompt(
             self._find_position, self._positioned, self.control.setText, self
         )
         self._pairing: Latest[Pair, tuple[Pair, tuple[Plate, Site] | None]] = Latest(
@@ -119,6 +120,10 @@ class NeighboursPanel(QWidget):
             self.not_same[same] = box
         self.not_same["well"].setChecked(True)
         self.same_line.setToolTip(_TIPS["cell_line"])
+        self.centred.setToolTip(
+            "Take each plate's mean profile away first: what all its wells share, such as the stain, then does "
+            "not count"
+        )
         for label in (self.warning, self.summary, self.control):
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -136,7 +141,7 @@ class NeighboursPanel(QWidget):
 
     def _lay_out(self) -> None:
         bar = FlowBar(self.k, self.query_box, self.distance, self.channels, gap=style.GAP)
-        filters = FlowBar(self.not_the_same, *self.not_same.values(), self.same_line, gap=style.GAP + 2)
+        filters = FlowBar(self.not_the_same, *self.not_same.values(), self.same_line, self.centred, gap=style.GAP)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(style.GAP, style.GAP, style.GAP, style.GAP)
         layout.setSpacing(style.GAP)
@@ -152,7 +157,7 @@ class NeighboursPanel(QWidget):
         self.query_box.currentIndexChanged.connect(lambda _: self.ask())
         self.distance.currentIndexChanged.connect(lambda _: self.ask())
         self.k.valueChanged.connect(lambda _: self.ask())
-        for box in (*self.not_same.values(), self.same_line):
+        for box in (*self.not_same.values(), self.same_line, self.centred):
             box.toggled.connect(lambda _: self.ask())
         self.read_button.clicked.connect(self._allow)
         self.view.clicked.connect(self.show_beside)
@@ -184,6 +189,7 @@ class NeighboursPanel(QWidget):
             box.setVisible(there[same])
         self.not_the_same.setVisible(any(there.values()))
         self.same_line.setVisible(roles is not None and roles.cell_line is not None)
+        self.centred.setVisible(there["plate"])
         words = alignment_warning(table) if table is not None else ""
         self.warning.setText(words)
         self.warning.setVisible(bool(words))
@@ -219,7 +225,8 @@ class NeighboursPanel(QWidget):
         exclude = tuple(same for same, box in self.not_same.items() if not box.isHidden() and box.isChecked())
         line = not self.same_line.isHidden() and self.same_line.isChecked()
         within: tuple[Same, ...] = ("cell_line",) if line else ()
-        return Question(table, rows, self.k.value(), self.distance.currentData(), exclude, within)
+        centred = not self.centred.isHidden() and self.centred.isChecked()
+        return Question(table, rows, self.k.value(), self.distance.currentData(), exclude, within, centred)
 
     def ask(self) -> None:
         """Ask anew, if the panel is looked at: it is this that reads features."""
@@ -290,7 +297,7 @@ class NeighboursPanel(QWidget):
         self.summary.setText(words)
         self.summary.setToolTip(f"found in {1000 * answer.seconds:.0f} ms; green: the same label as the query's")
         self._state.neighbours = answer.rows
-        wanted = (answer.question.table, answer.question.metric)
+        wanted = (answer.question.table, answer.question.metric, answer.question.centred)
         if wanted != self._control_of:
             self._control_of = wanted
             self._controlling.ask(wanted)
@@ -298,7 +305,7 @@ class NeighboursPanel(QWidget):
     def _failed(self, message: str) -> None:
         self.summary.setText(message)
 
-    def _find_position(self, wish: tuple[TableView, Any]) -> tuple[TableView, Position]:
+    def _find_position(self, wish: tuple[TableView, Any, bool]) -> tuple[TableView, Position]:
         return wish[0], self.finder.position(*wish)
 
     def _positioned(self, made: tuple[TableView, Position]) -> None:

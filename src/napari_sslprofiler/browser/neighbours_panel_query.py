@@ -25,7 +25,7 @@ _MOST_CONTROLS = 5000  # of the position control; more are sampled
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Neighbours of one row, or of a group's mean."""
+    """Neighbours of one row, or of a group's mean; with ``centred``, after each plate's mean is taken away."""
 
     table: TableView
     rows: NDArray[np.int64]
@@ -33,6 +33,7 @@ class Question:
     metric: Metric = "cosine"
     exclude: tuple[Same, ...] = ("well",)
     within: tuple[Same, ...] = ()
+    centred: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +100,10 @@ class Finder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._table: TableView | None = None
-        self._indices: dict[Metric, NeighbourIndex] = {}
-        self._positions: dict[Metric, Position] = {}
+        self._indices: dict[tuple[Metric, bool], NeighbourIndex] = {}
+        self._positions: dict[tuple[Metric, bool], Position] = {}
         self._codes: dict[Same, NDArray[np.int64]] = {}
-        self._asked: set[Metric] = set()
+        self._asked: set[tuple[Metric, bool]] = set()
 
     def _of(self, table: TableView) -> None:
         if self._table is not table:
@@ -117,7 +118,7 @@ class Finder:
         table = question.table
         if not self._lock.acquire(blocking=False):
             return False  # another index is being made
-        known = self._table is table and question.metric in self._asked
+        known = self._table is table and (question.metric, question.centred) in self._asked
         self._lock.release()
         return known and table.features().size <= _QUICK
 
@@ -131,17 +132,18 @@ class Finder:
                 self._codes = row_codes(table.metadata, table.roles)
             return self._codes
 
-    def index(self, table: TableView, metric: Metric) -> NeighbourIndex:
+    def index(self, table: TableView, metric: Metric, centred: bool = False) -> NeighbourIndex:
         """The table's index; reads its features when it is the first."""
         from sslprofiler_core.exploring import NeighbourIndex
 
-        if metric == "cosine":
+        if metric == "cosine" and not centred:
             return table.index()
         with self._lock:
             self._of(table)
-            if metric not in self._indices:
-                self._indices[metric] = NeighbourIndex(table.features(), table.metadata, metric, table.roles)
-            return self._indices[metric]
+            if (metric, centred) not in self._indices:
+                features = features_of(table, centred)
+                self._indices[metric, centred] = NeighbourIndex(features, table.metadata, metric, table.roles)
+            return self._indices[metric, centred]
 
     def answer(self, question: Question) -> Answer:
         """Find neighbours.
@@ -154,7 +156,7 @@ class Finder:
         from sslprofiler_core.exploring import allowed_rows
 
         table, rows = question.table, question.rows
-        index = self.index(table, question.metric)
+        index = self.index(table, question.metric, question.centred)
         start = time.perf_counter()
         ask = index.query if len(rows) == 1 else index.query_group
         found, distances = ask(rows, question.k, question.exclude, question.within).of()
@@ -163,7 +165,7 @@ class Finder:
         allowed = allowed_rows(codes, index.finite, rows, question.exclude, question.within)
         with self._lock:
             if self._table is table:
-                self._asked.add(question.metric)
+                self._asked.add((question.metric, question.centred))
         labels = codes.get("compound")
         if labels is None:
             labels = np.full(len(table), -1, np.int64)
@@ -189,20 +191,33 @@ class Finder:
             seconds,
         )
 
-    def position(self, table: TableView, metric: Metric) -> Position:
+    def position(self, table: TableView, metric: Metric, centred: bool = False) -> Position:
         """The position control of a table; computed once."""
         with self._lock:
             self._of(table)
-            if metric in self._positions:
-                return self._positions[metric]
-        found = position_of(table, metric)
+            if (metric, centred) in self._positions:
+                return self._positions[metric, centred]
+        found = position_of(table, metric, centred)
         with self._lock:
             self._of(table)
-            self._positions[metric] = found
+            self._positions[metric, centred] = found
         return found
 
 
-def position_of(table: TableView, metric: Metric = "cosine", seed: int = 0) -> Position:
+def features_of(table: TableView, centred: bool) -> NDArray[np.float32]:
+    """A table's features, less each plate's mean when ``centred``.
+
+    Raises
+    ------
+    UserError
+        When they are to be centred, and the table has no column of plates.
+    """
+    from sslprofiler_core.exploring.derived import centred_features
+
+    return centred_features(table) if centred else table.features()
+
+
+def position_of(table: TableView, metric: Metric = "cosine", centred: bool = False, seed: int = 0) -> Position:
     """Score position alone on a table's controls: see ``evaluation.position_control``."""
     import pandas as pd
 
@@ -217,7 +232,7 @@ def position_of(table: TableView, metric: Metric = "cosine", seed: int = 0) -> P
     controls = control_rows(table.metadata, roles)
     if not controls.any():
         return Position(*nothing, "No position control: no control wells are known.")
-    features = table.features()
+    features = features_of(table, centred)
     keys = table.metadata[[roles.plate, roles.well]]
     rows = np.flatnonzero(controls & finite_rows(features) & keys.notna().all(axis=1).to_numpy())
     if len(rows) > _MOST_CONTROLS:

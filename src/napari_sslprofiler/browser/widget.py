@@ -165,6 +165,8 @@ class BrowserWidget(Calm):
         self.panels.currentChanged.connect(self._fill_panel)
         hear(self._session.events.table, self._session_table, self)
         self.state.events.positions.connect(lambda _: self._refresh_message())
+        # Not when all is done: what is begun with a table may run the event loop, and the timer with it.
+        self.state.events.table.connect(lambda _: self._slow.stop())
 
     def _add_panels(self) -> None:
         for title, module, name in _PANELS:
@@ -287,17 +289,17 @@ class BrowserWidget(Calm):
 
     def _session_table(self, path: Path | None) -> None:
         shown = self.state.table
-        if path is not None and (shown is None or shown.path != Path(path)):
+        # The same path given anew is a table that was written anew: what is read of it later must fit what is on show.
+        if path is not None and (shown is None or shown.path is not path):
             self.open(path)
 
     def _say_problem(self, message: str) -> None:
         self._slow.stop()
-        if self.status.text() == self._opening:
+        if self.status.words == self._opening:
             self.status.set_words("")
         self.banner.say(message)
 
     def _opened(self, opened: Opened) -> None:
-        self._slow.stop()
         table = opened.table
         self._session.table = table.path
         if table.notes:

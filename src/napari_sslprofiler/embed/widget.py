@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -92,7 +93,9 @@ class EmbedWidget(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         form.addRow("&Sites", self.sites)
         form.addRow("&Features", self.features)
-        form.addRow("Save &in", place)
+        into = QLabel("Save &in")
+        into.setBuddy(self.out)
+        form.addRow(into, place)
 
         self.verdict = style.hint()
         self.start_button = QPushButton("&Embed and profile")

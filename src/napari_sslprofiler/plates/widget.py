@@ -187,13 +187,14 @@ class PlatesWidget(QWidget):
         self.message.show()
         self.busy.setRange(0, 0)
         self._working.show()
-        self._task = Task(
+        task = self._task = Task(
             work,
             self._opened,
             self._failed,
             label=words,
             parent=self,
-            cancelled=lambda: self._failed("Cancelled."),
+            # Of one that another has taken the place of, nothing is said.
+            cancelled=lambda: self._failed("Cancelled.") if self._task is task else None,
             progressed=self._progressed,
         )
 
@@ -247,9 +248,12 @@ class PlatesWidget(QWidget):
 
     def _ended(self, words: str) -> None:
         self._working.hide()
-        self.message.setText(words or ("" if self._session.screen else _WELCOME))
-        self.message.setVisible(bool(self.message.text()))
+        self._say(words or ("" if self._session.screen else _WELCOME))
         self._enable()
+
+    def _say(self, words: str) -> None:
+        self.message.setText(words)
+        self.message.setVisible(bool(words))
 
     def _enable(self) -> None:
         there = self._session.screen is not None
@@ -278,8 +282,7 @@ class PlatesWidget(QWidget):
         if self._plate is not None and screen.plate(self._plate.name) is self._plate:
             return  # only the contrast is new
         keep = self._plate.name if self._plate else ""
-        self.message.setText("\n".join(screen.notes[:3]))
-        self.message.setVisible(bool(screen.notes))
+        self._say("\n".join(screen.notes[:3]))
         self.plate_box.blockSignals(True)
         self.plate_box.clear()
         self.plate_box.addItems([plate.name for plate in screen.plates])
@@ -335,7 +338,7 @@ class PlatesWidget(QWidget):
             if current is not None and current.plate(plate.name) is plate:
                 self._session.screen = with_contrast(current, plate.name, contrast)
 
-        self._contrast = Task(work, done, self._failed, label=f"Contrast of {plate.name}", parent=self)
+        self._contrast = Task(work, done, self._say, label=f"Contrast of {plate.name}", parent=self)
 
     def show_well(self, well: str) -> None:
         """Show a well: its facts, its sites, and one of them in napari."""

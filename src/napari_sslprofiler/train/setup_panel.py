@@ -379,7 +379,9 @@ def _open_more(request: tuple[Screen | None, Path]) -> Screen:
     screen, folder = request
     if screen is None:
         return open_screen([folder], _no_report)
-    opened = open_screen([*screen.paths, folder], _no_report, channels_file=screen.channels_file)
+    opened = open_screen(
+        [*screen.paths, folder], _no_report, metadata=screen.metadata_path, channels_file=screen.channels_file
+    )
     return replace(opened, scale=screen.scale)
 
 

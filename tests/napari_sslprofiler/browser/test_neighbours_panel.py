@@ -67,6 +67,35 @@ def test_filters_are_those_of_scikit_learn(panel: NeighboursPanel, screen_state:
     np.testing.assert_allclose(panel.answer.distances, distances[0], rtol=1e-5)
 
 
+def test_plates_are_centred_where_that_is_asked_for(
+    panel: NeighboursPanel, screen_state: BrowserState, shown: Any, tmp_path: Path
+) -> None:
+    screen_state.current = 2
+    shown(panel)
+    plain, control = panel.answer, panel.position
+    QTest.mouseClick(panel.centred, Qt.MouseButton.LeftButton, pos=QPoint(8, panel.centred.height() // 2))
+    shown(panel)
+    table = screen_state.table
+    assert table is not None and plain is not None and panel.answer is not None
+    frame = pd.DataFrame(table.features().astype(np.float64))
+    values = (frame - frame.groupby(table.metadata["Metadata_Plate"].to_numpy()).transform("mean")).to_numpy()
+    own = (table.metadata["Metadata_Well"] == table.metadata["Metadata_Well"][2]) & (
+        table.metadata["Metadata_Plate"] == table.metadata["Metadata_Plate"][2]
+    )
+    left = np.flatnonzero(~own)
+    k = min(12, len(left))
+    peer = NearestNeighbors(n_neighbors=k, metric="cosine").fit(values[left])
+    assert panel.answer.rows.tolist() == left[peer.kneighbors(values[2:3])[1][0]].tolist()
+    assert not np.array_equal(panel.answer.distances, plain.distances)
+    assert panel.position is not control
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"Metadata_Name": list("abc"), "x": [1.0, 2, 4]}).to_csv(path, index=False)
+    screen_state.table = open_table(path)
+    screen_state.current = 0
+    shown(panel)
+    assert panel.centred.isHidden() and panel.answer is not None and len(panel.answer.rows) == 2
+
+
 def test_a_click_shows_it_beside_the_query(
     panel: NeighboursPanel, screen_state: BrowserState, viewer: Viewer, shown: Any, qtbot: QtBot
 ) -> None:

@@ -64,14 +64,18 @@ COLUMNS = {"plate": "Metadata_Plate", "position": "Metadata_Well", "compound": "
     metric=st.sampled_from(["cosine", "euclidean"]),
     exclude=st.sets(st.sampled_from(sorted(COLUMNS))),
     line=st.booleans(),
+    centred=st.booleans(),
 )
 def test_neighbours_are_scikit_learns(
-    table: TableView, row: int, k: int, metric: str, exclude: set[str], line: bool
+    table: TableView, row: int, k: int, metric: str, exclude: set[str], line: bool, centred: bool
 ) -> None:
     within = ("cell_line",) if line else ()
-    question = Question(table, np.array([row]), k, metric, tuple(sorted(exclude)), within)
+    question = Question(table, np.array([row]), k, metric, tuple(sorted(exclude)), within, centred)
     answer = Finder().answer(question)
     frame, values = table.metadata, table.features()
+    if centred:
+        wide = pd.DataFrame(values.astype(np.float64))
+        values = (wide - wide.groupby(frame["Metadata_Plate"].to_numpy()).transform("mean")).to_numpy()
     allowed = np.arange(ROWS) != row
     for same in exclude:
         own = frame[COLUMNS[same]].iloc[row]
@@ -154,6 +158,23 @@ def test_position_control_finds_positions(tmp_path: Path) -> None:
     position = position_of(table_of(tmp_path, shifted))
     assert position.strong and position.value is not None and position.value > nothing.value
     assert "position is part of what is near" in position.words()
+
+
+def test_centring_the_plates_takes_away_what_a_plate_shares(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    places = pd.factorize(metadata_of()["Metadata_Well"])[0]
+    plates = 100 * rng.normal(size=(3, 12))[np.arange(ROWS) % 3]
+    table = table_of(tmp_path, plates + rng.normal(size=(ROWS, 12)) * 0.01 + rng.normal(size=(30, 12))[places])
+    finder = Finder()
+    both = [finder.answer(Question(table, np.array([4]), 4, "cosine", (), (), centred)) for centred in (False, True)]
+    assert (both[0].rows % 3 == 1).all()  # its own plate
+    assert set(both[1].rows[:2] % 3) == {0, 2} and (places[both[1].rows[:2]] == places[4]).all()
+    positions = [finder.position(table, "cosine", centred) for centred in (False, True)]
+    assert positions[1].value == 1.0 and positions[0].value is not None and positions[0].value < 0.9
+    without = tmp_path / "t.csv"
+    pd.DataFrame({"Metadata_Name": list("abc"), "x": [1.0, 2, 4]}).to_csv(without, index=False)
+    with pytest.raises(UserError, match="no column of plates"):
+        Finder().answer(Question(open_table(without), np.array([0]), 1, "cosine", (), (), True))
 
 
 @pytest.mark.parametrize(

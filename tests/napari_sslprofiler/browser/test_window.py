@@ -130,6 +130,14 @@ def test_points_are_drawn_in_their_colours(opened: BrowserWidget, qtbot: QtBot) 
     assert state.filter.all() and not opened.legend.show_all.isVisible()
 
 
+def test_map_and_legend_fit_side_by_side_into_the_smallest_window(browser: BrowserWidget, qtbot: QtBot) -> None:
+    browser.setFixedWidth(browser.minimumWidth())
+    qtbot.waitUntil(lambda: browser.split.width() < browser.minimumWidth())
+    places = [part.mapTo(browser, QPoint(0, 0)).x() for part in (browser.map, browser.legend)]
+    assert places[0] + browser.map.width() <= places[1]
+    assert places[1] + browser.legend.width() <= browser.width()
+
+
 def test_the_density_is_drawn_and_its_button_turns(opened: BrowserWidget, qtbot: QtBot) -> None:
     assert not opened.map.dense
     opened.tools.buttons["density"].click()
@@ -326,6 +334,38 @@ def test_pictures_that_cannot_be_are_said(opened: BrowserWidget, tmp_path: Path)
     for ending in ("png", "svg"):
         opened.save_picture(tmp_path / "gone" / f"map.{ending}")
         assert "Cannot write" in opened.banner.words.text()
+
+
+def test_the_words_of_a_wait_go_with_it(
+    browser: BrowserWidget, simulated: Path, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_table(simulated, tmp_path, roots=False)
+    derived_path(path, "map").unlink()
+    monkeypatch.setattr(browser.jobs, "make_map", lambda centred: QTest.qWait(300))  # as napari's progress bar does
+    browser.open(path)
+    qtbot.waitUntil(lambda: browser.state.table is not None and not browser.jobs.busy, timeout=10000)
+    assert browser.status.words == "no images at hand"
+
+    browser.status.setFixedWidth(60)
+    browser.open(tmp_path / "a table of a long name that is nowhere.parquet")
+    browser._slow.timeout.emit()
+    assert browser.status.words.startswith("opening a table")
+    qtbot.waitUntil(lambda: browser.status.words == "", timeout=10000)
+
+
+def test_a_table_that_was_written_anew_is_read_anew(
+    opened: BrowserWidget, viewer: Viewer, table: Path, qtbot: QtBot
+) -> None:
+    before = opened.state.table
+    assert before is not None
+    metadata = before.metadata.iloc[:7]
+    write_map(write_wells(table, metadata, np.zeros((7, 8)), {}), np.zeros((7, 2)))
+    session_of(viewer).table = Path(table)
+    qtbot.waitUntil(lambda: len(opened.state) == 7, timeout=10000)
+    again = opened.state.table
+    qtbot.wait(300)
+    assert opened.state.table is again and again is not before and again is not None
+    assert again.features().shape == (7, 8)
 
 
 def test_search_hides_and_colours(opened: BrowserWidget, qtbot: QtBot) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtWidgets import QLabel
 
 from napari_sslprofiler.embed.widget import EmbedWidget
 from napari_sslprofiler.state import Screen, session_of
@@ -51,6 +52,10 @@ def test_plates_through_a_run_to_wells(
     assert len(read_wells(found[0]).metadata) == 12
     assert "Metadata_Compound" in read_wells(found[0]).metadata
     assert widget.start_button.isEnabled() and not widget.cancel_button.isEnabled()
+
+
+def test_mnemonics_are_marked_and_not_spelled(widget: EmbedWidget) -> None:
+    assert all(label.buddy() for label in widget.findChildren(QLabel) if "&" in label.text())
 
 
 def test_cancel_stops_the_child_and_says_that_it_can_go_on(

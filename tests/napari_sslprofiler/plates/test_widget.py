@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_sslprofiler.background import Report
 from napari_sslprofiler.plates.widget import PlatesWidget
 from napari_sslprofiler.state import session_of
 from sslprofiler_core.cli import build_parser
@@ -60,6 +62,30 @@ def test_a_folder_without_plates_leaves_what_is_open(
     qtbot.waitUntil(lambda: str(tmp_path) in widget.message.text() and not widget.cancel_button.isVisible())
     after = session_of(viewer).screen
     assert before is not None and after is not None and before.plates == after.plates
+
+
+def test_opening_others_meanwhile_is_not_ended_by_what_was_opened_before(
+    viewer: Viewer, simulated: Path, qtbot: QtBot
+) -> None:
+    widget, begun, gate = _open(viewer), threading.Event(), threading.Event()
+
+    def made(report: Report) -> Path:
+        begun.set()
+        gate.wait(10)
+        return simulated / "images"
+
+    def stopped(report: Report) -> Path:
+        while True:
+            report(0, 0)
+
+    widget.open_made("Making plates", stopped)
+    widget.open_made("Making others", made)
+    assert begun.wait(5)
+    qtbot.wait(500)
+    assert widget.cancel_button.isVisible() and "Making others" in widget.message.text()
+    widget.cancel_button.click()
+    gate.set()
+    qtbot.waitUntil(lambda: widget.message.text() == "Cancelled." and not widget.cancel_button.isVisible())
 
 
 def test_gaps_are_listed(viewer: Viewer, simulated: Path, tmp_path: Path, qtbot: QtBot) -> None:

@@ -18,6 +18,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QCloseEvent, QGuiApplication
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_sslprofiler.plates.opening import open_screen
 from napari_sslprofiler.state import session_of
 from napari_sslprofiler.train import widget as widget_module
 from sslprofiler_core.cli import build_parser
@@ -82,6 +83,18 @@ def test_it_says_what_is_missing_then_what_it_means(
     setup.channels.item(1).setCheckState(setup.plates.item(1).checkState())
     wait(lambda: "1 channels" in setup.meaning.rows["Model"].toolTip())
     assert widget.grab().save(str(pictures / "train-ready.png"))
+
+
+def test_a_folder_is_added_with_the_metadata_that_was_chosen(
+    widget: TrainWidget, viewer: Viewer, simulated: Path, tmp_path: Path, wait: Wait
+) -> None:
+    chosen = shutil.copytree(simulated / "metadata", tmp_path / "chosen")
+    first, second = sorted(path for path in (simulated / "images").iterdir() if path.name.startswith("SIM"))
+    session = session_of(viewer)
+    session.screen = open_screen([first], lambda done, total: None, metadata=chosen)
+    widget.setup.add_folder(second)
+    wait(lambda: len(session.screen.plates) == 2)
+    assert session.screen.metadata_path == chosen
 
 
 def test_the_time_comes_from_a_child_that_a_change_ends(ready: TrainWidget, wait: Wait) -> None:
