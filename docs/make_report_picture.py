@@ -19,7 +19,7 @@ from PIL import Image
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDTH = 1144  # the page's own width
-TALLEST = 8000
+TALLEST = 14000
 
 
 def photograph(report: Path, picture: Path) -> Image.Image:
@@ -34,7 +34,7 @@ def photograph(report: Path, picture: Path) -> Image.Image:
         subprocess.run(command, check=True, capture_output=True, timeout=120)
     page = Image.open(picture).convert("RGB")
     written = np.flatnonzero((np.asarray(page) != 255).any(axis=(1, 2)))
-    return page.crop((0, 0, WIDTH, int(written[-1]) + 40))
+    return page.crop((0, 0, WIDTH, min(int(written[-1]) + 40, page.height)))
 
 
 def two_columns(page: Image.Image) -> Image.Image:

@@ -21,6 +21,7 @@ from napari.settings import get_settings
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
+from napari_sslprofiler.browser.neighbours_panel import NeighboursPanel
 from napari_sslprofiler.site_display import display_of
 from napari_sslprofiler.state import session_of
 
@@ -133,7 +134,7 @@ def embed(window: Window, demo: Path, real: Path) -> None:
 
 
 def browser(window: Window, demo: Path, real: Path) -> None:
-    """The demo's wells in the browser."""
+    """The demo's wells in the browser, and the neighbours of one on other plates."""
     session_of(window.viewer).table = demo / "wells.parquet"
     made = window.open("Browser")
     window.until(lambda: made.state.table is not None)
@@ -142,8 +143,11 @@ def browser(window: Window, demo: Path, real: Path) -> None:
     made.jobs.make_map(centred=True)
     window.until(lambda: not made.jobs.laying_out)
     window.rest(2.0)
+    panel = made.findChild(NeighboursPanel)
+    panel.not_same["plate"].setChecked(True)
+    panel.centred.setChecked(True)
     compounds = list(made.state.metadata["Metadata_Compound"])
-    made.state.current = next(row for row, name in enumerate(compounds) if name == "sim-cells-shrunken")
+    made.state.current = next(row for row, name in enumerate(compounds) if name == "sim-mito-fragmented")
     window.until(lambda: not display_of(window.viewer).busy)
     window.rest(6.0)
     window.picture("browser")
