@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from napari.utils import progress as napari_progress
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_sslprofiler.lifetime import at_end
 from sslprofiler_core.errors import UserError
 
 Request = TypeVar("Request")
@@ -50,7 +51,7 @@ class _Post(QObject):
             with lock:
                 gone.set()
 
-        self.destroyed.connect(end)
+        at_end(self, end)
 
     def post(self, value: object) -> bool:
         """Send from any thread; whether there still is a receiver: it goes with its window."""

@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 from weakref import WeakMethod
 
 from psygnal import SignalInstance
 from qtpy.QtCore import QObject, QTimer
+
+
+class _Ending:
+    """What is done when Qt deletes an owner.
+
+    Held here until then, and heard of by a method, which PyQt holds weakly: the garbage collector, too, deletes owners,
+    and a function that only their signal held it has taken apart by then. Calling that ends the process.
+    """
+
+    _all: ClassVar[set[_Ending]] = set()
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._all.add(self)
+
+    def come(self) -> None:
+        self._all.discard(self)
+        self._act()
+
+
+def at_end(owner: QObject, act: Callable[[], None]) -> None:
+    """Call ``act``, which may not hold the owner, when Qt deletes it."""
+    owner.destroyed.connect(_Ending(act).come)
 
 
 def hear(signal: SignalInstance, method: Callable[..., None], owner: QObject) -> None:
@@ -19,7 +43,7 @@ def hear(signal: SignalInstance, method: Callable[..., None], owner: QObject) ->
         if heard is not None:
             signal.disconnect(heard, missing_ok=True)
 
-    owner.destroyed.connect(forget)
+    at_end(owner, forget)
 
 
 def later(owner: QObject, milliseconds: int, then: Callable[[], None]) -> QTimer:

@@ -144,9 +144,44 @@ def test_long_work_ends_with_the_widget_that_asked_for_it(qtbot: QtBot) -> None:
     assert not task._thread.is_alive() and not told
 
 
-def test_threads_may_send_while_the_receiver_goes(qtbot: QtBot) -> None:
-    """In a process of its own: what went wrong before was a segmentation fault."""
-    program = """
+def run_apart(program: str) -> None:
+    """In a process of its own: what goes wrong is a segmentation fault."""
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
+
+
+def test_the_garbage_collector_may_end_what_listens() -> None:
+    run_apart("""
+import gc
+from psygnal import Signal
+from qtpy.QtCore import QCoreApplication, QObject
+from napari_sslprofiler.background import Latest
+from napari_sslprofiler.lifetime import hear
+class Session:
+    table = Signal(object)
+class Owner(QObject):
+    def __init__(self, session):
+        super().__init__()
+        self.one = Latest(lambda value: value, self.got, self.got, self)
+        self.other = Latest(lambda value: value, self.got, self.got, self)
+        hear(session.table, self.got, self)
+    def got(self, value):
+        pass
+app, session = QCoreApplication([]), Session()
+gc.disable()
+for _ in range(20):
+    owners = [Owner(session) for _ in range(20)]
+    del owners
+    assert gc.collect()
+    session.table.emit(1)
+assert not len(session.table)
+owners = [Owner(session) for _ in range(20)]  # left to the interpreter's end
+""")
+
+
+def test_threads_may_send_while_the_receiver_goes() -> None:
+    run_apart("""
 import threading, time
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
 from napari_sslprofiler.background import _Post
@@ -165,10 +200,7 @@ for _ in range(200):
     while any(thread.is_alive() for thread in threads):
         app.processEvents()
         app.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-"""
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=60, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+""")
 
 
 @pytest.mark.window

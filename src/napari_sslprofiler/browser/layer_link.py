@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 from qtpy.QtCore import QObject
+
+from napari_sslprofiler.lifetime import at_end
 
 from .image_link import FOLLOWED
 from .state import BrowserState
@@ -26,17 +29,21 @@ class LayerLink(QObject):
     def __init__(self, state: BrowserState, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._state, self._viewer = state, viewer
-        active, clicks = viewer.layers.selection.events.active, viewer.mouse_drag_callbacks
-        active.connect(self._activated)
-        press = self._pressed  # one object, which is found again
-        clicks.append(press)
+        viewer.layers.selection.events.active.connect(self._activated)
+        viewer.mouse_drag_callbacks.append(self._pressed)
+        weak = ref(self)
 
         def forget() -> None:
-            active.disconnect(self._activated)
-            if press in clicks:
-                clicks.remove(press)
+            link = weak()
+            if link is not None:
+                link._forget()
 
-        self.destroyed.connect(forget)
+        at_end(self, forget)
+
+    def _forget(self) -> None:
+        self._viewer.layers.selection.events.active.disconnect(self._activated)
+        if self._pressed in self._viewer.mouse_drag_callbacks:
+            self._viewer.mouse_drag_callbacks.remove(self._pressed)
 
     def _activated(self, event: Any = None) -> None:
         self.pick(self._viewer.layers.selection.active)
