@@ -1,10 +1,10 @@
 """Does the demo's training teach anything? Fresh simulations x fresh networks, trained against untrained, paired.
 
-    python benchmarks/demo_accuracy.py [--out DIR] [--sims 11 12 13] [--models 0 1 2] [--lengths 2 4]
+    python benchmarks/demo_accuracy.py [--out DIR] [--sims 11 12 13] [--models 0 1 2] [--full]
 
 Each run trains both channel groups with the demo's recipe, profiles all wells and scores 1-NN leaving one plate out, as
-the demo does; the same network untrained and hand-made features stand beside it. ``--lengths`` adds, for the first
-network in each simulation, runs that are so many times as long. Prints Markdown; goes on where it was interrupted.
+the demo does; the same network untrained and hand-made features stand beside it. ``--full`` adds, for the first network
+in each simulation, a run of `sslprofiler demo --full`. Prints Markdown; goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from sslprofiler_core.demo.features import BOTH, network_profiles, well_features
-from sslprofiler_core.demo.run import GROUPS, DemoSettings
+from sslprofiler_core.demo.run import GROUPS, DemoSettings, training_overrides
 from sslprofiler_core.demo.scores import Results, measure
 from sslprofiler_core.demo.side_by_side import train_side_by_side
 from sslprofiler_core.model import build_backbone
@@ -41,28 +41,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/demo-accuracy"))
     parser.add_argument("--sims", type=int, nargs="+", default=[11, 12, 13], help="seeds of the simulation")
     parser.add_argument("--models", type=int, nargs="+", default=[0, 1, 2], help="seeds of the networks")
-    parser.add_argument("--lengths", type=int, nargs="*", default=[], help="longer runs, as multiples of the demo's")
+    parser.add_argument("--full", action="store_true", help="the full demo too, for the first network")
     parser.add_argument("--recipe", default=SETTINGS.recipe)
     arguments = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
 
-    plan = [(sim, model, 1) for sim in arguments.sims for model in arguments.models]
-    plan += [(sim, arguments.models[0], length) for length in arguments.lengths for sim in arguments.sims]
+    plan = [(sim, model, False) for sim in arguments.sims for model in arguments.models]
+    plan += [(sim, arguments.models[0], True) for sim in arguments.sims if arguments.full]
     rows = list(run_plan(plan, arguments.out, arguments.recipe))
     print(report(pd.DataFrame(rows), arguments.recipe))
 
 
-def run_plan(plan: list[tuple[int, int, int]], out: Path, recipe: str) -> Iterator[dict[str, object]]:
+def run_plan(plan: list[tuple[int, int, bool]], out: Path, recipe: str) -> Iterator[dict[str, object]]:
     """One row for each run, kind of features, channels and centring, with the wells that were right."""
-    for sim, model, length in plan:
-        path = out / f"sim{sim}-model{model}-x{length}.json"
+    for sim, model, full in plan:
+        path = out / f"{name_of(sim, model, full)}.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(one_run(sim, model, length, out, recipe)))
+            path.write_text(json.dumps(one_run(sim, model, full, out, recipe)))
         yield from json.loads(path.read_text())
 
 
-def one_run(sim: int, model: int, length: int, out: Path, recipe: str) -> list[dict[str, object]]:
+def name_of(sim: int, model: int, full: bool) -> str:
+    return f"sim{sim}-model{model}{'-full' * full}"
+
+
+def one_run(sim: int, model: int, full: bool, out: Path, recipe: str) -> list[dict[str, object]]:
     """Simulate (once a seed), train, embed, score."""
     plates = simulate_plates(
         out / f"sim{sim}",
@@ -72,12 +76,12 @@ def one_run(sim: int, model: int, length: int, out: Path, recipe: str) -> list[d
         size=SETTINGS.size,
         seed=sim,
     )
-    folder = out / f"sim{sim}-model{model}-x{length}"
+    folder = out / name_of(sim, model, full)
     folder.mkdir(exist_ok=True)
-    steps = load_recipe(recipe).train.steps * length
+    overrides = training_overrides(replace(SETTINGS, recipe=recipe), model, full)
+    steps = load_recipe(recipe, overrides).train.steps
     began = time.perf_counter()
     runs = {group: folder / group for group in GROUPS}
-    overrides = [f"train.seed={model}", f"train.steps={steps}"]
     train_side_by_side(plates / "images", plates / "metadata", runs, recipe, overrides)
     seconds = time.perf_counter() - began
 
@@ -91,11 +95,11 @@ def one_run(sim: int, model: int, length: int, out: Path, recipe: str) -> list[d
     metadata = read_wells(folder / "trained-wells.parquet").metadata
     handmade = well_features(open_plates([plates / "images"]), models, metadata, folder)
     results = measure(metadata, profiles, handmade, seed=0)
-    return list(result_rows(results, sim, model, length, steps, seconds))
+    return list(result_rows(results, sim, model, full, steps, seconds))
 
 
 def result_rows(
-    results: Results, sim: int, model: int, length: int, steps: int, seconds: float
+    results: Results, sim: int, model: int, full: bool, steps: int, seconds: float
 ) -> Iterator[dict[str, object]]:
     for kind in KINDS:
         for channels in (BOTH, *GROUPS) if kind in ("trained", "untrained") else (BOTH,):
@@ -105,7 +109,7 @@ def result_rows(
                 yield {
                     "sim": sim,
                     "model": model,
-                    "length": length,
+                    "full": full,
                     "steps": steps,
                     "seconds": round(seconds),
                     "kind": kind,
@@ -118,7 +122,7 @@ def result_rows(
 def report(rows: pd.DataFrame, recipe: str) -> str:
     """The tables, as Markdown."""
     rows["accuracy"] = [100 * float(np.mean(right)) for right in rows["right"]]
-    once = rows[rows["length"] == 1]
+    once = rows[~rows["full"]]
     wells = len(once["right"].iloc[0])
     steps, seconds = int(once["steps"].iloc[0]), once.groupby(["sim", "model"])["seconds"].first().median()
     lines = [
@@ -155,8 +159,8 @@ def report(rows: pd.DataFrame, recipe: str) -> str:
     for (sim, model), part in plain.groupby(["sim", "model"]):
         by_kind = part.set_index("kind")["accuracy"]
         lines.append(f"| {sim} | {model} | " + " | ".join(f"{by_kind[kind]:.1f}" for kind in KINDS) + " |")
-    if (rows["length"] > 1).any():
-        lines += ["", *length_table(rows)]
+    if rows["full"].any():
+        lines += ["", *full_table(rows)]
     return "\n".join(lines)
 
 
@@ -181,34 +185,38 @@ def difference_row(rows: pd.DataFrame, channels: str, centred: bool) -> str:
     )
 
 
-def length_table(rows: pd.DataFrame) -> list[str]:
-    longer = rows[rows["length"] > 1]
+def full_table(rows: pd.DataFrame) -> list[str]:
+    longer = rows[rows["full"]]
     part = rows[rows["model"].isin(longer["model"]) & (rows["channels"] == BOTH)]
     lines = [
-        f"Longer training (network {longer['model'].iloc[0]}; as they are, centred per plate):",
+        f"The full demo (network {longer['model'].iloc[0]}; as they are, centred per plate):",
         "",
-        "| steps a group | simulation | seconds | trained | untrained | intensity | texture |",
+        "| demo | simulation | seconds | trained | untrained | intensity | texture |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for (steps, sim), run in part.groupby(["steps", "sim"]):
+    for (full, sim), run in part.groupby(["full", "sim"]):
         value = run.set_index(["kind", "centred"])["accuracy"]
         shown = " | ".join(f"{value[kind, False]:.1f}, {value[kind, True]:.1f}" for kind in KINDS)
-        lines.append(f"| {steps} | {sim} | {run['seconds'].iloc[0]} | {shown} |")
+        lines.append(f"| {demo_name(full)} | {sim} | {run['seconds'].iloc[0]} | {shown} |")
     lines += [
         "",
         "Trained minus texture, paired well by well (standard error over wells):",
         "",
-        "| steps a group | as they are | centred per plate |",
+        "| demo | as they are | centred per plate |",
         "| --- | --- | --- |",
     ]
-    for steps, runs in part.groupby("steps"):
+    for full, runs in part.groupby("full"):
         cells = []
         for centred in (False, True):
             both = [runs[(runs["centred"] == centred) & (runs["kind"] == kind)] for kind in ("trained", "texture")]
             ahead = np.subtract(*(np.concatenate(one.sort_values("sim")["right"].tolist()) for one in both))
             cells.append(f"{100 * ahead.mean():+.1f} ({100 * ahead.std(ddof=1) / np.sqrt(len(ahead)):.1f})")
-        lines.append(f"| {steps} | " + " | ".join(cells) + " |")
+        lines.append(f"| {demo_name(full)} | " + " | ".join(cells) + " |")
     return lines
+
+
+def demo_name(full: bool) -> str:
+    return "`demo --full`" if full else "`demo`"
 
 
 if __name__ == "__main__":

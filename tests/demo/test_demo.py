@@ -14,6 +14,7 @@ from sslprofiler_core.demo import run, side_by_side
 from sslprofiler_core.demo.run import DemoSettings, run_demo, training_overrides
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.profiling import read_info, read_wells
+from sslprofiler_core.recipes import load_recipe
 
 SMALL = DemoSettings(
     plates=2,
@@ -191,10 +192,13 @@ def test_full_trains_longer_into_names_of_its_own() -> None:
     assert training_overrides(SMALL, 7, full=True)[-1] == f"train.steps={2 * run.LONGER}"
     epochs = DemoSettings(overrides=("train.steps=0", "train.epochs=3"))
     assert training_overrides(epochs, 7, full=True)[-1] == f"train.epochs={3 * run.LONGER}"
-    short, full = run.DemoFolder(Path("x")), run.DemoFolder(Path("x"), full=True)
-    assert short.images == full.images
-    assert not set(short.runs.values()) & set(full.runs.values())
-    assert short.named("report", ".html") != full.named("report", ".html")
+    recipe, full = (load_recipe("tiny", training_overrides(DemoSettings(), 7, full=which)) for which in (False, True))
+    assert full.augment.size == DemoSettings().size == 2 * recipe.augment.size
+    assert full.augment.size // full.model.patch == recipe.augment.size // recipe.model.patch
+    short, long = run.DemoFolder(Path("x")), run.DemoFolder(Path("x"), full=True)
+    assert short.images == long.images
+    assert not set(short.runs.values()) & set(long.runs.values())
+    assert short.named("report", ".html") != long.named("report", ".html")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

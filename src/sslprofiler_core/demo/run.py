@@ -101,7 +101,8 @@ def run_demo(out: Path | str, *, full: bool = False, seed: int = 0, settings: De
         Folder: ``plates/``, ``runs/``, the tables of sites and wells, ``metrics.csv``, ``report.html``. What is there
         already from an earlier call with the same seed is kept, and what was stopped goes on.
     full
-        Train ten times as long, into runs, tables and a report of its own (``...-full``).
+        Train ten times as long on views of the sites' own resolution, into runs, tables and a report of its own
+        (``...-full``).
     seed
         Of the plates and of the training.
     settings
@@ -165,10 +166,14 @@ def _run(folder: DemoFolder, settings: DemoSettings, seed: int) -> Path:
 
 
 def training_overrides(settings: DemoSettings, seed: int, full: bool) -> list[str]:
-    """What the demo changes in its recipe: the seed, and the length when ``full``."""
+    """What the demo changes in its recipe: the seed, and length and resolution when ``full``."""
     overrides = [*settings.overrides, f"train.seed={seed}"]
     if full:
-        train = load_recipe(settings.recipe, overrides).train
+        recipe = load_recipe(settings.recipe, overrides)
+        # Patches grow with the view: as many tokens, so a step takes as long.
+        finer = max(1, settings.size // recipe.augment.size)
+        overrides += [f"augment.size={finer * recipe.augment.size}", f"model.patch={finer * recipe.model.patch}"]
+        train = recipe.train
         name, length = ("steps", train.steps) if train.steps else ("epochs", train.epochs)
         overrides.append(f"train.{name}={LONGER * length}")
     return overrides

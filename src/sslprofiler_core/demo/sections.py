@@ -223,7 +223,7 @@ def settings(report: Report, findings: Findings) -> None:
         "plates) of `cls` and mean `patch`, both channel groups, unaligned. Folds are plates. Hand-made features are "
         "averaged over sites and standardised over all wells. The same networks untrained have the weights that "
         "training started from. "
-        f"Recipe `{size.recipe}`, {'ten times as long, ' * findings.full}"
+        f"Recipe `{size.recipe}`, {'ten times as long at full resolution, ' * findings.full}"
         f"{', '.join(f'{m.step:,} steps of {m.recipe.train.batch} site pairs ({m.group})' for m in findings.models)}; "
         f"{model.recipe.augment.size} px views, width {model.recipe.model.width}, depth {model.recipe.model.depth}. "
         f"Seed {findings.seed}. One simulation and one training: other seeds give other figures."

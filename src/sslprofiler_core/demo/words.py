@@ -55,7 +55,8 @@ def points(difference: Difference) -> str:
 def verdicts(results: Results, full: bool) -> list[str]:
     """Whether the trained models beat the others: a sentence each, from the numbers; and how to train them longer."""
     behind = any(results.difference("trained", name).verdict == "worse" for name in ("intensity", "texture"))
-    longer = " `sslprofiler demo --full` trains ten times as long, on the same plates." if behind and not full else ""
+    advice = " `sslprofiler demo --full` trains ten times as long at full resolution, on the same plates."
+    longer = advice if behind and not full else ""
     return [_training(results), _handmade(results) + longer]
 
 
