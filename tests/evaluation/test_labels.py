@@ -33,6 +33,9 @@ def test_default_controls() -> None:
     assert list(control_wells(frame(pert_iname=["A", "DMSO"]))) == [False, True]
     assert list(control_wells(frame(Compound=["A", "dmso", None, "DMSO"]))) == [False, True, False, True]
     assert list(control_wells(frame(control_type=["NegCon", None]))) == [True, False]
+    assert list(control_wells(frame(pert_type=["trt", "negcon"], Compound=["DMSO", "A"]))) == [False, True]
+    assert list(control_wells(frame(Compound=["A", "Vehicle", "untreated"]))) == [False, True, True]
+    assert list(control_wells(frame(broad_sample=["BRD-A", None], pert_iname=["A", "DMSO"]))) == [False, True]
     assert not control_wells(frame(Compound=["A"], control_type=[None])).any()
 
 

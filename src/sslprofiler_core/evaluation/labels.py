@@ -7,10 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sslprofiler_core.errors import UserError
+from sslprofiler_core.exploring.roles import control_rows
 
 LABELS = ("Metadata_Compound", "Metadata_broad_sample", "Metadata_pert_iname", "Metadata_Gene", "Metadata_gene")
-NEGATIVE = ("Metadata_control_type", "negcon")
-VEHICLE = "DMSO"
 GROUPS = ("Metadata_Gene", "Metadata_gene", "Metadata_Target", "Metadata_target", "Metadata_MOA", "Metadata_moa")
 
 
@@ -78,8 +77,8 @@ def control_wells(metadata: pd.DataFrame, control: str | None = None) -> NDArray
     metadata
         Of a wells table.
     control
-        ``COLUMN=VALUE``, the column with or without ``Metadata_``; None for ``Metadata_control_type=negcon`` where that
-        marks any well, else for ``DMSO`` in the first column of labels that has it, in capitals or not.
+        ``COLUMN=VALUE``, the column with or without ``Metadata_``; None as `exploring.control_rows` finds them:
+        ``Metadata_control_type=negcon`` where that marks any well, else a label such as ``DMSO``.
 
     Returns
     -------
@@ -91,13 +90,7 @@ def control_wells(metadata: pd.DataFrame, control: str | None = None) -> NDArray
         For a column that is not there, or a named control that no well is.
     """
     if control is None:
-        for name, value in (NEGATIVE, *((label, VEHICLE) for label in LABELS)):
-            if name in metadata:
-                own = metadata[name].astype("string").str.casefold()
-                found = (own == value.casefold()).to_numpy(bool, na_value=False)
-                if found.any():
-                    return found
-        return np.zeros(len(metadata), bool)
+        return control_rows(metadata)
     name, equals, value = control.partition("=")
     if not equals or not name:
         raise UserError(f"--control {control!r} is not COLUMN=VALUE, for example Metadata_control_type=negcon.")

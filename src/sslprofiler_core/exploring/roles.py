@@ -72,17 +72,19 @@ def natural_names(metadata: pd.DataFrame) -> pd.DataFrame:
 
 
 def control_rows(metadata: pd.DataFrame, roles: Roles | None = None) -> NDArray[np.bool_]:
-    """Mark negative controls, (N,): a control type "negcon", else a label such as DMSO; maybe none."""
-    roles = roles or roles_of(metadata)
-    for name, value in _CONTROLS:
-        if PREFIX + name in metadata:
-            found = (metadata[PREFIX + name].astype("string").str.lower() == value).fillna(False).to_numpy(bool)
-            if found.any():
-                return found
-    if roles.label is None:
-        return np.zeros(len(metadata), bool)
-    labels = metadata[roles.label].astype("string").str.lower().fillna("")
-    return labels.isin(_VEHICLES).to_numpy(bool)
+    """Mark negative controls, (N,): a control type "negcon", else a label such as DMSO, in capitals or not; maybe none.
+
+    Of several columns that may tell, the first counts that names any.
+    """
+    by_name = {str(column).removeprefix(PREFIX).casefold(): str(column) for column in reversed(metadata.columns)}
+    own = (roles or roles_of(metadata)).label
+    labels = ([own] if own is not None else []) + [by_name[name] for name in _LABEL if name in by_name]
+    tells = [(by_name[name], {value}) for name, value in _CONTROLS if name in by_name]
+    for column, values in (*tells, *((column, _VEHICLES) for column in labels)):
+        found = metadata[column].astype("string").str.casefold().isin(values).to_numpy(bool)
+        if found.any():
+            return found
+    return np.zeros(len(metadata), bool)
 
 
 def short_name(column: str) -> str:
