@@ -67,6 +67,27 @@ def test_a_constant_channel_gets_a_width_of_one(make_plate: MakePlate) -> None:
     assert measure_scale(open_plates([root]))["P1"]["DNA"] == (70.0, 71.0)
 
 
+def test_a_damaged_image_is_left_out_with_a_warning(make_plate: MakePlate) -> None:
+    root = make_plate(wells=[(1, 1)], sites=4)
+    for site, level in ((1, 70), (2, 80), (3, 90)):
+        write_plane(root / phenix_name(1, 1, site, 1), np.full((12, 10), level, np.uint16))
+    bad = root / phenix_name(1, 1, 4, 1)
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:-40])
+    (plate,) = open_plates([root])
+    with pytest.warns(UserWarning, match=f"without it: .*{bad.name}"):
+        scale = measure_scale([plate], percentiles=(0, 100))
+    assert scale["P1"]["DNA"] == (70.0, 90.0)
+    bad.write_bytes(whole)  # nothing of it was kept
+    assert measure_scale(open_plates([root]), percentiles=(0, 100))["P1"]["DNA"][1] > 90.0
+
+    for site in (2, 3, 4):
+        path = root / phenix_name(1, 1, site, 1)
+        path.write_bytes(path.read_bytes()[:-40])
+    with pytest.warns(UserWarning, match="without it"), pytest.raises(UserError, match=r"P1|tif"):
+        measure_scale(open_plates([root]))
+
+
 def test_8_bit_images_are_measured_in_their_own_units(make_plate: MakePlate) -> None:
     scale = measure_scale(open_plates([make_plate(dtype=np.uint8, wells=[(1, 1)], sites=1)]), percentiles=(0, 100))
     assert scale["P1"]["DNA"] == (112.0, 113.0)
@@ -87,7 +108,7 @@ def test_nothing_is_left_out_in_silence(make_plate: MakePlate) -> None:
     path = root / phenix_name(1, 1, 1, 2)
     path.write_text("broken")
     plates = open_plates([root])
-    with pytest.raises(UserError, match=path.name):
+    with pytest.warns(UserWarning, match=path.name):
         measure_scale(plates)
     with pytest.raises(UserError, match="no channel 'Actin'"):
         measure_scale(plates, channels=["Actin"])

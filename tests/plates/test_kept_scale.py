@@ -28,9 +28,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     histogram_of = intensity.histogram_of
 
-    def counted(sources):
+    def counted(sources, bad):
         calls.append(len(sources))
-        return histogram_of(sources)
+        return histogram_of(sources, bad)
 
     monkeypatch.setattr(intensity, "histogram_of", counted)
     return calls

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -243,8 +244,9 @@ def _write_sites(
 
 def _windows(plate: Plate) -> dict[str, tuple[float, float]]:
     try:
-        return measure_scale([plate], sites=_CONTRAST_SITES, keep=False)[plate.name]
-    except UserError:  # a damaged file among the sampled ones: no contrast is better than no store
+        with warnings.catch_warnings(action="ignore"):  # damaged files are told of when their sites' turn comes
+            return measure_scale([plate], sites=_CONTRAST_SITES, keep=False)[plate.name]
+    except UserError:  # no contrast is better than no store
         return {}
 
 

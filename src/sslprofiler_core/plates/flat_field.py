@@ -25,7 +25,7 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.progress import progress_bar
 
 from .channels import select_channels
-from .intensity import map_in_threads, sample_sites
+from .intensity import measure_planes, sample_sites
 from .reading import read_plane
 from .remote import fetch_all
 from .types import Plate, Site, Source
@@ -67,6 +67,11 @@ def measure_flat_field(
     ------
     UserError
         For a plate with fewer than 16 sites, and as ``measure_scale``.
+
+    Warns
+    -----
+    UserWarning
+        As ``measure_scale``.
     """
     sampled = {plate.name: sample_sites(plate, sites, seed) for plate in plates}
     for name, chosen in sampled.items():
@@ -83,10 +88,10 @@ def measure_flat_field(
             found[plate.name] = {}
             fetch_all(sources[i].path for sources in sampled[plate.name] for i in indices[plate.name])
             for i in indices[plate.name]:
-                blocks = list(map_in_threads(block_levels, [sources[i] for sources in sampled[plate.name]]))
+                blocks = list(measure_planes(block_levels, [sources[i] for sources in sampled[plate.name]]))
                 found[plate.name][plate.channels[i].name] = encode_field(estimate_field(np.stack(blocks)))
                 if bar is not None:
-                    bar.update(len(blocks))
+                    bar.update(len(sampled[plate.name]))
     return found
 
 

@@ -6,6 +6,7 @@ Our choice, as the paper is silent: per-image scaling would erase intensity phen
 from __future__ import annotations
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -68,8 +69,13 @@ def measure_scale(
     Raises
     ------
     UserError
-        Naming a file that can't be read (nothing is left out in silence), a plate without complete sites, or a channel
-        that a plate does not have.
+        When most sampled files of a channel can't be read (naming one), for a plate without complete sites, or for a
+        channel that it does not have.
+
+    Warns
+    -----
+    UserWarning
+        Naming a file that can't be read, and is left out.
     """
     planes = {plate.name: _sampled_planes(plate, sites, seed, channels) for plate in plates}
     scale: IntensityScale = {}
@@ -86,10 +92,11 @@ def measure_scale(
                 if key in known:
                     scale[plate.name][name] = known[key]
                 else:
-                    low, high = percentiles_of(histogram_of(sources), percentiles)
+                    bad: list[str] = []
+                    low, high = percentiles_of(histogram_of(sources, bad), percentiles)
                     scale[plate.name][name] = (low, high if high > low else low + 1.0)
                     # Of a file that changed meanwhile, nobody knows which of the two was measured.
-                    if key is not None and key == scale_key(sources, percentiles):
+                    if key is not None and not bad and key == scale_key(sources, percentiles):
                         measured[key] = scale[plate.name][name]
                 if bar is not None:
                     bar.update(len(sources))
@@ -115,10 +122,10 @@ def _sampled_planes(plate: Plate, count: int, seed: int, channels: Sequence[str]
     return {plate.channels[i].name: [sources[i] for sources in sampled] for i in indices}
 
 
-def histogram_of(sources: Sequence[Source]) -> NDArray[np.int64]:
-    """Count the pixels of each level in some planes: (65536,) int64. Planes are decoded in threads."""
+def histogram_of(sources: Sequence[Source], bad: list[str] | None = None) -> NDArray[np.int64]:
+    """Count the pixels of each level in some planes: (65536,) int64; see `measure_planes`."""
     histogram = np.zeros(_LEVELS, np.int64)
-    for counts in map_in_threads(count_levels, sources):
+    for counts in measure_planes(count_levels, sources, bad):
         histogram += counts
     return histogram
 
@@ -132,6 +139,34 @@ def count_levels(source: Source) -> NDArray[np.int64]:
     counts = np.zeros(_LEVELS, np.int64)
     loops.add_levels(plane, counts)
     return counts
+
+
+def measure_planes(
+    function: Callable[[Source], Result], sources: Sequence[Source], bad: list[str] | None = None
+) -> Iterator[Result]:
+    """Measure planes, in threads. One that can't be read is left out, with a warning, and its problem added to ``bad``.
+
+    Raises
+    ------
+    UserError
+        When more than half of them can't be read.
+    """
+    bad = [] if bad is None else bad
+
+    def measured(source: Source) -> Result | UserError:
+        try:
+            return function(source)
+        except UserError as error:
+            return error
+
+    for result in map_in_threads(measured, sources):
+        if isinstance(result, UserError):
+            bad.append(str(result))
+            if 2 * len(bad) > len(sources):
+                raise result
+            warnings.warn(f"Measured without it: {result}", stacklevel=4)
+        else:
+            yield result
 
 
 def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
