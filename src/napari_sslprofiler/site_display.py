@@ -86,7 +86,7 @@ class SiteDisplay:
         ``caption`` is written over the canvas with the site's name.
         """
         screen = self._session.screen
-        scale = dict(screen.scale.get(plate.name, {})) if screen else {}
+        scale = screen.scale_of(plate) if screen else {}
         wish = Wish(plate, site, slot, caption, scale)
         self._wishes[slot] = wish
         if slot not in self._readers:
@@ -234,13 +234,13 @@ class SiteDisplay:
             return
         for (slot, name), layer in self._layers.items():
             wish = self._wishes.get(slot)
-            known = screen.scale.get(wish.plate.name, {}) if wish else {}
+            known = screen.scale_of(wish.plate) if wish else {}
             if wish is None or name not in known or name in wish.scale:
                 continue
             low, high = known[name]
             layer.contrast_limits = (low, max(high, low + 1.0))
         for slot, wish in list(self._wishes.items()):
-            self._wishes[slot] = replace(wish, scale=dict(screen.scale.get(wish.plate.name, wish.scale)))
+            self._wishes[slot] = replace(wish, scale=screen.scale_of(wish.plate) or wish.scale)
 
     def _caption(self) -> None:
         overlay = self._viewer.canvas.overlays.text

@@ -72,7 +72,8 @@ def site_layers(
     size, layers are in micrometres.
     """
     layers: list[LayerData] = []
-    for channel, colour, pixels_HW in zip(plate.channels, channel_colours(plate.channels), pixels_CHW, strict=True):
+    colours = channel_colours(plate.channels)
+    for channel, colour, file, pixels_HW in zip(plate.channels, colours, site.paths, pixels_CHW, strict=True):
         fluorescent = channel.group != "brightfield"
         low, high = scale[channel.name]
         settings: dict[str, Any] = {
@@ -82,7 +83,13 @@ def site_layers(
             # napari refuses limits that do not ascend; a channel without signal has equal ones.
             "contrast_limits": (low, max(high, low + 1.0)),
             "visible": fluorescent,
-            "metadata": {"plate": site.plate, "well": site.well, "site": site.site, "channel": channel.name},
+            "metadata": {
+                "plate": site.plate,
+                "well": site.well,
+                "site": site.site,
+                "channel": channel.name,
+                "file": str(file),
+            },
         }
         if plate.pixel_size_um is not None:
             settings["scale"] = (plate.pixel_size_um, plate.pixel_size_um)

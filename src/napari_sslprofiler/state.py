@@ -53,6 +53,11 @@ class Screen:
         """The plate of this name, None when it is not open."""
         return next((plate for plate in self.plates if plate.name == name), None)
 
+    def scale_of(self, plate: Plate) -> dict[str, tuple[float, float]]:
+        """What a plate is drawn with; empty until it is measured, and for one elsewhere of the same name."""
+        own = self.plate(plate.name)
+        return dict(self.scale.get(plate.name, {})) if own is not None and own.root == plate.root else {}
+
 
 class SessionEvents(SignalGroup):
     """One signal a shared value; each gives the new value."""

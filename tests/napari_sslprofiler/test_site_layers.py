@@ -31,7 +31,8 @@ def test_layers_carry_names_scale_limits_and_where_they_come_from() -> None:
     assert tuple(dna.scale) == (0.5, 0.5)
     assert [str(unit) for unit in dna.units] == ["micrometer", "micrometer"]
     assert (dna.visible, brightfield.visible) == (True, False)
-    assert dna.metadata == {"plate": "P1", "well": "B03", "site": 2, "channel": "DNA"}
+    file = str(plate.sites[0].paths[0])
+    assert dna.metadata == {"plate": "P1", "well": "B03", "site": 2, "channel": "DNA", "file": file}
 
 
 def test_a_flat_channel_and_an_unknown_pixel_size_make_valid_layers() -> None:

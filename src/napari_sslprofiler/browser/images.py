@@ -83,24 +83,6 @@ class Images:
                     self._folders[plate.name] = plate.root
         return taken
 
-    def add_folder(self, folder: Path) -> int:
-        """Look for the table's plates in a folder; returns how many are there.
-
-        Raises
-        ------
-        UserError
-            When none is: it names some that are, and some that are wanted.
-        """
-        from sslprofiler_core.plates import open_plates
-
-        found = open_plates([folder])
-        taken = self.adopt(found)
-        if not taken:
-            there = ", ".join(plate.name for plate in found[:3])
-            wanted = ", ".join(sorted(self.names())[:3]) or "no plates"
-            raise UserError(f"{folder} has {there}, but the table has {wanted}. Choose the folder with its plates.")
-        return taken
-
     def plate(self, name: str) -> Plate | None:
         """The plate of this name, opened if need be; None where its folder is not known or not readable."""
         from sslprofiler_core.plates import open_plates
@@ -146,14 +128,14 @@ class Images:
 
     def row_of(self, site: Site, prefer: int | None = None) -> int | None:
         """The first row about a site, or about its well; ``prefer`` where that row is. None for none."""
-        with self._lock:
-            known = self._by_well.get(site.plate, {}).get(site.well, ())
-        if not any(site.paths == own.paths for own in known):
-            return None  # of another experiment, whose plates have the same names
-        return self.row_at(site.plate, site.well, site.site, prefer)
+        return self.row_at(site.plate, site.well, site.site, str(site.paths[0]), prefer)
 
-    def row_at(self, plate: str, well: str, site: object, prefer: int | None = None) -> int | None:
-        """As `row_of`, of a site by its names."""
+    def row_at(self, plate: str, well: str, site: object, file: str, prefer: int | None = None) -> int | None:
+        """As `row_of`, of a site by its names and one of its files: plates elsewhere may have the same names."""
+        with self._lock:
+            known = self._by_well.get(plate, {}).get(well, ())
+        if not any(file == str(path) for own in known for path in own.paths):
+            return None
         if not self._rows:
             self._index_rows()
         number = str(site) if self._table.roles.site is not None else ""

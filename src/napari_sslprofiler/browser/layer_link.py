@@ -68,9 +68,9 @@ class LayerLink(QObject):
         if layer is None or images is None or len(state) > FOLLOWED:
             return
         found = layer.metadata
-        if not {"plate", "well", "site"} <= set(found):
+        if not {"plate", "well", "site", "file"} <= set(found):
             return
-        row = images.row_at(found["plate"], found["well"], found["site"], state.current)
+        row = images.row_at(found["plate"], found["well"], found["site"], found["file"], state.current)
         if row is None:
             return
         if int(state.selection.sum()) <= 1:

@@ -151,15 +151,18 @@ class EmbedWidget(QWidget):
         self._check()
 
     def _list_runs(self, runs: tuple[Path, ...]) -> None:
+        listed = {path for path, known in self._runs.items() if not known.problem}
         chosen = set(self._chosen(self.runs))
-        groups: set[str] = {self._runs[path].group for path in chosen}
+        self._runs = {path: summarise_run(path) for path in runs}
+        # The newest good run of each group is what people mean; of those that were listed, what they chose.
+        new: dict[str, Path] = {}
+        for path, known in self._runs.items():
+            if path not in listed and not known.problem:
+                new.setdefault(known.group, path)
         self.runs.blockSignals(True)
         self.runs.clear()
-        for path in runs:
-            known = self._runs[path] = summarise_run(path)
-            # The newest good run of each group is what people mean.
-            take = path in chosen or (not known.problem and known.group not in groups)
-            groups |= {known.group} if take else set()
+        for path, known in self._runs.items():
+            take = path == new[known.group] if known.group in new else path in chosen
             item = _add(self.runs, f"{path.name}   {known.words or 'cannot be used'}", path, take)
             item.setToolTip(f"{path}\n{known.problem or known.words}")
         self.runs.blockSignals(False)
@@ -176,6 +179,7 @@ class EmbedWidget(QWidget):
     def add_run(self, path: Path) -> None:
         """Add a run folder to those of the viewer, and choose it."""
         self._session.add_run(Path(path))
+        self.runs.item(0).setCheckState(Qt.CheckState.Checked)
 
     def _ask_run(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "A run folder")

@@ -281,7 +281,7 @@ class PlatesWidget(QWidget):
             return
         if self._plate is not None and screen.plate(self._plate.name) is self._plate:
             return  # only the contrast is new
-        keep = self._plate.name if self._plate else ""
+        keep = self._plate.name if self._plate else self._on_show(screen)
         self._say("\n".join(screen.notes[:3]))
         self.plate_box.blockSignals(True)
         self.plate_box.clear()
@@ -290,6 +290,16 @@ class PlatesWidget(QWidget):
         self.plate_box.setCurrentIndex(at)
         self.plate_box.blockSignals(False)
         self._choose_plate(at)
+
+    def _on_show(self, screen: Screen) -> str:
+        """The plate whose site is on show already, in a dock that is opened again; its well and site are kept."""
+        site = self._session.shown
+        plate = screen.plate(site.plate) if site is not None else None
+        sites = plate.sites_of(site.well) if plate is not None and site is not None else ()
+        if site is None or site not in sites:
+            return ""
+        self._well, self._site = site.well, sites.index(site)
+        return site.plate
 
     def _choose_plate(self, number: int) -> None:
         screen = self._session.screen

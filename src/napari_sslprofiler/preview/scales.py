@@ -22,7 +22,8 @@ class Scales:
 
     def __init__(self, arrived: Callable[[], None], failed: Callable[[str], None], parent: QObject) -> None:
         self._arrived, self._failed, self._parent = arrived, failed, parent
-        self._known: dict[tuple[object, ...], tuple[Scale, Fields]] = {}
+        # With its plate: while that is held, no other has its id.
+        self._known: dict[tuple[object, ...], tuple[Plate, Scale, Fields]] = {}
         self._task: Task[tuple[Scale, Fields]] | None = None
         self._measuring: tuple[object, ...] = ()
 
@@ -30,7 +31,7 @@ class Scales:
         """The scale of these channels, or None while it is measured."""
         key = _key(plate, recipe, names)
         if key in self._known:
-            return self._known[key][0]
+            return self._known[key][1]
         if key != self._measuring:
             self._measure(key, plate, recipe, names)
         return None
@@ -38,7 +39,7 @@ class Scales:
     def fields(self, plate: Plate, recipe: Recipe, names: tuple[str, ...]) -> Fields:
         """The illumination of these channels; empty where it is not corrected, or not measured yet."""
         known = self._known.get(_key(plate, recipe, names))
-        return known[1] if known is not None else {}
+        return known[2] if known is not None else {}
 
     def stop(self) -> None:
         """Stop measuring."""
@@ -73,7 +74,7 @@ class Scales:
             return found, fields
 
         def done(measured: tuple[Scale, Fields]) -> None:
-            self._known[key] = measured
+            self._known[key] = (plate, *measured)
             self._task, self._measuring = None, ()
             self._arrived()
 

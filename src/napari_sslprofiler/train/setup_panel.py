@@ -382,6 +382,8 @@ def _open_more(request: tuple[Screen | None, Path]) -> Screen:
     opened = open_screen(
         [*screen.paths, folder], _no_report, metadata=screen.metadata_path, channels_file=screen.channels_file
     )
+    if len(opened.plates) == len(screen.plates):
+        raise UserError(f"The plates of {folder} are open already. Choose another folder.")
     return replace(opened, scale=screen.scale)
 
 

@@ -19,9 +19,11 @@ pytestmark = pytest.mark.window
 
 
 def add(viewer: Viewer, state: BrowserState, row: int, left: float, name: str) -> Any:
-    assert state.table is not None
-    own = state.table.metadata.iloc[row]
-    about = {"plate": own["Metadata_Plate"], "well": own["Metadata_Well"], "site": "1", "channel": name}
+    assert state.images is not None
+    found = state.images.sites(row)
+    assert found is not None
+    site = found[1][0]
+    about = {"plate": site.plate, "well": site.well, "site": site.site, "channel": name, "file": str(site.paths[0])}
     return viewer.add_image(np.eye(8), name=name, translate=(0.0, left), metadata=about)
 
 
@@ -60,6 +62,11 @@ def test_a_layer_or_a_click_on_its_site_selects_the_row(viewer: Viewer, screen_s
     points.mode = "add"
     click(viewer, 3.0, 3.0)  # adds a point
     assert state.selected_rows().tolist() == [5]
+    # The same names, but of another experiment.
+    first.metadata = {**beside.metadata, "file": "elsewhere.tif"}
+    click(viewer, 3.0, 3.0)
+    assert state.selected_rows().tolist() == [5]
+    first.metadata = {**first.metadata, "file": beside.metadata["file"]}
     # A group that is selected stays.
     state.select([7, 8, 9])
     viewer.layers.selection.active = first

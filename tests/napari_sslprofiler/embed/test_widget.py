@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
 from napari_sslprofiler.embed.widget import EmbedWidget
@@ -52,6 +53,21 @@ def test_plates_through_a_run_to_wells(
     assert len(read_wells(found[0]).metadata) == 12
     assert "Metadata_Compound" in read_wells(found[0]).metadata
     assert widget.start_button.isEnabled() and not widget.cancel_button.isEnabled()
+
+
+def test_runs_keep_their_ticks_and_the_newest_of_a_group_is_taken(
+    widget: EmbedWidget, viewer: Viewer, trained: Path, tmp_path: Path
+) -> None:
+    first, second, third = (shutil.copytree(trained, tmp_path / name) for name in ("first", "second", "third"))
+    session_of(viewer).runs = (second, first)
+    assert widget._chosen(widget.runs) == [second]
+    widget.runs.item(0).setCheckState(Qt.CheckState.Unchecked)
+    session_of(viewer).runs = (first, second)
+    assert not widget._chosen(widget.runs)
+    widget.add_run(third)
+    assert widget._chosen(widget.runs) == [third]
+    widget.add_run(first)
+    assert set(widget._chosen(widget.runs)) == {first, third}
 
 
 def test_mnemonics_are_marked_and_not_spelled(widget: EmbedWidget) -> None:

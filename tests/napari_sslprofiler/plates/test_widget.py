@@ -46,6 +46,12 @@ def test_from_its_menu_to_a_site_and_on_to_the_next(viewer: Viewer, simulated: P
     for number in range(widget.colour_box.count()):
         widget.colour_box.setCurrentIndex(number)
 
+    shown = session.shown
+    assert shown is not None and shown.site == 2
+    viewer.window.remove_dock_widget(widget)
+    widget = _open(viewer)
+    assert session.shown is shown and widget.map.current == shown.well
+
     words = shlex.split(widget.command())
     parsed = build_parser().parse_args(words[1:])
     assert parsed.plates == [simulated / "images"] and parsed.metadata == simulated / "metadata"

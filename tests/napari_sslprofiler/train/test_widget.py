@@ -95,6 +95,8 @@ def test_a_folder_is_added_with_the_metadata_that_was_chosen(
     widget.setup.add_folder(second)
     wait(lambda: len(session.screen.plates) == 2)
     assert session.screen.metadata_path == chosen
+    widget.setup.add_folder(second)
+    wait(lambda: "open already" in widget.setup.meaning.verdict.text())
 
 
 def test_the_time_comes_from_a_child_that_a_change_ends(ready: TrainWidget, wait: Wait) -> None:
