@@ -43,6 +43,19 @@ def test_a_wells_table_reads_features_only_when_asked(tmp_path: Path) -> None:
     assert table.index() is table.index()
 
 
+def test_features_of_a_table_that_was_written_anew_are_not_read_for_the_old_rows(tmp_path: Path) -> None:
+    path = write_wells(tmp_path / "w.parquet", wells(), np.ones((6, 4), np.float32), {})
+    table = open_table(path)
+    write_wells(path, wells()[::-1], np.zeros((6, 4), np.float32), {})
+    with pytest.raises(UserError, match=r"w\.parquet has changed, or gone, since it was opened"):
+        table.features()
+    assert not open_table(path).features().any()
+    table = open_table(path)
+    path.unlink()
+    with pytest.raises(UserError, match="changed, or gone"):
+        table.features()
+
+
 def test_a_sites_table_puts_groups_and_granularities_side_by_side(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     parts = {}

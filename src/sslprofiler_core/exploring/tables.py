@@ -192,7 +192,23 @@ def make_view(
             unit = "sites" if roles.site else "wells"
             notes = (*notes, f"{twice:,} rows repeat {unit} that stand there already; all are shown.")
     roots = _plate_roots(path, (info or {}).get("plates"))
-    return TableView(path, kind, metadata, Features(read), dict(info or {}), roles, roots, notes, axes)
+    opened = _stamp(path)
+
+    def read_same() -> NDArray[np.float32]:
+        if _stamp(path) != opened:  # its rows may be others, or in another order
+            raise UserError(f"{path} has changed, or gone, since it was opened. Open it again.")
+        return read()
+
+    return TableView(path, kind, metadata, Features(read_same), dict(info or {}), roles, roots, notes, axes)
+
+
+def _stamp(path: Path) -> list[tuple[str, int, int]]:
+    """What tells a table from one that was written in its place: names, sizes and times of its files."""
+    try:
+        files = sites_parts(path) if path.is_dir() else [path]
+        return [(file.name, own.st_size, own.st_mtime_ns) for file in files for own in [file.stat()]]
+    except (OSError, UserError):
+        return []
 
 
 def _open_sites(path: Path) -> TableView:
