@@ -11,7 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 
 from sslprofiler_core.errors import UserError
@@ -268,6 +270,15 @@ def test_a_well_with_one_site_pairs_with_itself_and_says_so(
     (warning,) = [event["text"] for event in run.events() if event["event"] == "warning"]
     assert warning == f"1 well has one site, which pairs with itself: {plate.name} {well}."
     assert f"Warning: {warning}" in capfd.readouterr().err
+
+
+def test_a_channel_without_a_picture_is_warned_of(start: Train, run: RunFolder, images: Path) -> None:
+    plate = open_plates([images])[0]
+    for site in plate.sites:
+        tifffile.imwrite(site.paths[1], np.full((64, 64), 70, np.uint16))
+    assert start(images=images).reason == "finished"
+    (warning,) = [event["text"] for event in run.events() if event["event"] == "warning"]
+    assert warning.startswith(f"Channel {plate.channels[1].name} of plate {plate.name} is empty: nearly all its pixels")
 
 
 def test_sites_are_cut_into_tiles_to_make_pairs(start: Train, run: RunFolder, images: Path) -> None:

@@ -206,7 +206,18 @@ def _begin(
         channels_file=str(channels_file.resolve()) if channels_file else None,
     )
     run.create(settled, facts)
-    return opened, warnings, compounds, facts
+    return opened, warnings + _empty_channels(facts), compounds, facts
+
+
+def _empty_channels(facts: RunFacts) -> list[str]:
+    """Warn of channels without a picture on some plate: a lamp that was off, a filter that was missing."""
+    return [
+        f"Channel {name} of plate {plate} is empty: nearly all its pixels are {low:g}. Look at its images, and leave "
+        "it out with --channels if it is so."
+        for plate, scale in facts.scale.items()
+        for name, (low, high) in scale.items()
+        if high - low <= 1.0
+    ]
 
 
 def _open_log(run: RunFolder, trainer: Trainer, warnings: Sequence[str]) -> EventLog:
