@@ -40,9 +40,16 @@ def test_the_gallery_layout_is_named_by_its_barcode(tmp_path: Path) -> None:
         assert names(path) == ["BR00117012"]
 
 
+def test_plates_whose_folders_are_all_called_images_are_told_apart(tmp_path: Path) -> None:
+    for plate in ("P1", "P2"):
+        touch(tmp_path / plate / "Images" / NAME)
+    assert names(tmp_path) == ["P1", "P2"] and names(tmp_path / "P2" / "Images") == ["P2"]
+
+
 def test_names_of_plates() -> None:
     assert plate_name(Path("/a/P1")) == "P1"
-    assert plate_name(Path("/a/P1/Images")) == "Images"
+    assert plate_name(Path("/a/P1/Images")) == "P1" == plate_name(Path("/a/P1/images"))
+    assert plate_name(Path("/Images")) == "Images"
     assert plate_name(Path("/a/P1__x/Images")) == "P1"
     assert plate_name(Path("/a/__x")) == "__x"
 

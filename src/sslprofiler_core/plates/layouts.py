@@ -173,7 +173,10 @@ def only_layout(name: str | None) -> Iterator[None]:
 
 
 def plate_name(folder: Path) -> str:
-    """Name a plate by its folder, the gallery's ``<plate>__<time>-Measurement1/Images`` by the part before ``__``."""
+    """Name a plate by its folder, or by the one around it where that is only called ``Images``.
+
+    The gallery's ``<plate>__<time>-Measurement1`` goes by the part before ``__``.
+    """
     folder = folder.absolute()
-    name = folder.parent.name if folder.name.lower() == "images" and "__" in folder.parent.name else folder.name
+    name = folder.name if folder.name.lower() != "images" else folder.parent.name or folder.name
     return name.partition("__")[0] or name
