@@ -170,6 +170,7 @@ class Task(Generic[Result]):
         self._bar: Any = napari_progress(total=0, desc=label)
         self._first: tuple[int, float] | None = None  # what was done when the work's progress was first heard of
         self._told = 0.0
+        self._drawing = False
         self.running = True
         if parent is not None:
             parent.destroyed.connect(self._abandon)
@@ -204,7 +205,7 @@ class Task(Generic[Result]):
             raise Cancelled
         now = time.monotonic()
         # Ten a second are enough for an eye; more only load the event loop.
-        if now - self._told >= 0.1 or done == total:
+        if now - self._told >= 0.1 or 0 < total == done:
             self._told = now
             self._post.post(("progress", (done, total)))
 
@@ -232,8 +233,15 @@ class Task(Generic[Result]):
                 self._first = (done, now)
             gained = done - self._first[0]
             self._progressed(done, total, (now - self._first[1]) / gained * (total - done) if gained else None)
-        # The dock's bar draws itself by running the event loop, in which the end may arrive: so it comes last.
-        if self._bar.total != total:
-            self._bar.total = total
-            self._bar.reset(total)
-        self._bar.update(done - self._bar.n)
+        # The dock's bar draws itself by running the event loop, in which the end may arrive: so it comes last. More
+        # progress may arrive there, too, faster than it is drawn: it waits for its turn.
+        if self._drawing:
+            return
+        self._drawing = True
+        try:
+            if self._bar.total != total:
+                self._bar.total = total
+                self._bar.reset(total)
+            self._bar.update(done - self._bar.n)
+        finally:
+            self._drawing = False

@@ -144,6 +144,25 @@ def test_long_work_ends_with_the_widget_that_asked_for_it(qtbot: QtBot) -> None:
     assert not task._thread.is_alive() and not told
 
 
+def test_progress_that_comes_while_the_bar_is_drawn_does_not_pile_up(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, told = threading.Event(), []
+    task = Task(lambda report: go.wait(5), told.append, told.append, label="Working")
+    drawn = []
+
+    def update(by: float) -> None:  # as napari's bar does, which runs the event loop
+        drawn.append(by)
+        task._arrived(("progress", (len(drawn), 10**6)))
+
+    monkeypatch.setattr(task._bar, "update", update)
+    for done in (1, 2, 3):
+        task._arrived(("progress", (done, 10**6)))
+    assert len(drawn) == 3
+    go.set()
+    qtbot.waitUntil(lambda: told == [True])
+
+
 def run_apart(program: str) -> None:
     """In a process of its own: what goes wrong is a segmentation fault."""
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
