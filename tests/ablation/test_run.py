@@ -66,6 +66,18 @@ def test_rows_become_a_table_and_a_second_call_trains_nothing(
         ablate([simulated / "images"], out, rows=ROWS, seeds=1, scale="paper")
 
 
+def test_what_cannot_start_leaves_its_folder_to_another_call(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise UserError("The batch is larger than the plates.")
+
+    monkeypatch.setattr("sslprofiler_core.ablation.run.count_run", refuse)
+    with pytest.raises(UserError, match="larger than the plates"):
+        ablate([simulated / "images"], tmp_path / "out", rows=ROWS, seeds=1, scale="tiny")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.soak
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_killed_it_goes_on_and_ends_equal(simulated: Path, small: list[str], tmp_path: Path) -> None:

@@ -81,9 +81,12 @@ def ablate(
     opened = open_plates(list(plates), channels=channels_file)
     labels = "" if metadata is None else load_metadata(metadata, opened).to_csv()
     cells = plan_cells(chosen, range(seeds), scale, folder, overrides, labels)
-    _claim(folder, {"plates": sorted(plate.name for plate in opened), "scale": scale, "set": list(overrides)})
+    settings = {"plates": sorted(plate.name for plate in opened), "scale": scale, "set": list(overrides)}
+    _refuse_others(folder, settings)
     costs = {row.name: _cost(opened, [c for c in cells if c.row is row and c.seed == 0]) for row in chosen}
     environments = _gpus(device)
+    folder.mkdir(parents=True, exist_ok=True)  # from here on it is this call's
+    write_atomically(folder / _SETTINGS, _as_text(settings).encode())
     slots = at_once or max(1, len(environments)) * (2 if not environments else 1)
     facts = [
         f"sslprofiler {sslprofiler_core.__version__}, scale {scale}: {len(opened)} plates, "
@@ -115,18 +118,18 @@ class Where:
     device: str | None
 
 
-def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Take the folder for these plates and this scale; refuse one that holds others'."""
+def _refuse_others(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds rows of other plates or another scale, or something else."""
     path = folder / _SETTINGS
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(settings, indent=1) + "\n"
     if path.is_file():
-        if path.read_text(encoding="utf-8") != text:
+        if path.read_text(encoding="utf-8") != _as_text(settings):
             raise UserError(f"{folder} holds rows of other plates or settings ({path}). Choose another --out.")
-        return
-    if any(folder.iterdir()):
+    elif folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} holds something else. Choose another --out.")
-    write_atomically(path, text.encode())
+
+
+def _as_text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, indent=1) + "\n"
 
 
 def _train(
