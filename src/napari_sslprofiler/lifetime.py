@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 from weakref import WeakMethod
 
 from psygnal import SignalInstance
@@ -33,16 +33,21 @@ def at_end(owner: QObject, act: Callable[[], None]) -> None:
     owner.destroyed.connect(_Ending(act).come)
 
 
-def hear(signal: SignalInstance, method: Callable[..., None], owner: QObject) -> None:
+def hear(signal: SignalInstance, method: Callable[[Any], None], owner: QObject) -> None:
     """Connect a widget's method to a session's signal, until Qt deletes the widget."""
-    signal.connect(method)
-    weak = WeakMethod(method)
+    weak: list[WeakMethod[Callable[[Any], None]]] = [WeakMethod(method)]
+
+    # Not the method itself: psygnal ends a signal's emission with an error when a listener goes while it is under way.
+    def relay(value: Any) -> None:
+        heard = weak[0]() if weak else None
+        if heard is not None:
+            heard(value)
 
     def forget() -> None:
-        heard = weak()
-        if heard is not None:
-            signal.disconnect(heard, missing_ok=True)
+        weak.clear()
+        signal.disconnect(relay, missing_ok=True)
 
+    signal.connect(relay)
     at_end(owner, forget)
 
 

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from psygnal import Signal
 from qtpy.QtCore import QObject
 
 from napari_sslprofiler.background import Latest, Task, sentence
+from napari_sslprofiler.lifetime import hear
 from napari_sslprofiler.site_display import SiteDisplay, display_of
 from napari_sslprofiler.state import Screen, Session, session_of
 from napari_sslprofiler.style import seconds_text, sequential
@@ -197,6 +199,30 @@ for _ in range(20):
 assert not len(session.table)
 owners = [Owner(session) for _ in range(20)]  # left to the interpreter's end
 """)
+
+
+def test_a_listener_may_go_while_its_signal_is_emitted() -> None:
+    class Session:
+        table = Signal(object)
+
+    class Owner(QObject):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cycle = self
+            hear(session.table, self.got, self)
+
+        def got(self, value: object) -> None:
+            heard.append(value)
+            owners.clear()
+            gc.collect()
+
+    heard: list[object] = []
+    session = Session()
+    owners = [Owner() for _ in range(3)]
+    session.table.emit(1)  # to the first, which lets go of all
+    assert heard == [1]
+    gc.collect()
+    assert not len(session.table)
 
 
 def test_threads_may_send_while_the_receiver_goes() -> None:

@@ -122,7 +122,7 @@ class Thumbnails(QObject):
 
     # --- Giving way ------------------------------------------------------------------------------------------------
 
-    def _give_way(self) -> None:
+    def _give_way(self, _: object) -> None:
         """A site is on its way to napari: it comes twice as soon when no thumbnails are made meanwhile."""
         self.store.hold()
         self._held = _MOST_HELD

@@ -201,7 +201,7 @@ class TrainWidget(QWidget):
     def _known_runs(self) -> tuple[Path, ...]:
         return tuple(dict.fromkeys([*(run.resolve() for run in self._session.runs), *self._recent.paths()]))
 
-    def _list_runs(self) -> None:
+    def _list_runs(self, _: object = None) -> None:
         self.run_panel.show_runs(self._known_runs(), self._run)
 
     # --- Closing ---------------------------------------------------------------------------------------------------
