@@ -31,6 +31,8 @@ def sentence(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "There is not enough memory for this. Close other programs, or take less at a time."
+    if isinstance(error, RuntimeError) and "interpreter shutdown" in str(error):
+        return "The program has ended."  # and this thread has not noticed yet
     _log.error("unexpected error", exc_info=error)
     return f"Unexpected {type(error).__name__}: {error}. The log has the details; please report it."
 

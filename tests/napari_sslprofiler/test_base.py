@@ -106,6 +106,8 @@ def test_an_error_in_the_background_becomes_a_sentence(qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: bool(told), timeout=5000)
     assert told == ["The plate has no wells. Give another."]
     assert "ValueError" in sentence(ValueError("odd"))
+    late = RuntimeError("cannot schedule new futures after interpreter shutdown")
+    assert sentence(late) == "The program has ended."
 
 
 def test_long_work_tells_its_progress_and_can_be_cancelled(qtbot: QtBot) -> None:
