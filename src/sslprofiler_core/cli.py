@@ -162,7 +162,7 @@ def build_parser() -> argparse.ArgumentParser:
     one = _command(commands, "demo", "simulate, train, embed, profile, evaluate, report", _demo)
     one.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder (default %(default)s)")
     one.add_argument(
-        "--full", action="store_true", help="train ten times as long, at full resolution (half an hour on two cores)"
+        "--full", action="store_true", help="train ten times as long, at full resolution (an hour at most on two cores)"
     )
     one.add_argument("--seed", type=int, default=0, help="seed of plates and training (default %(default)s)")
     return parser
