@@ -45,6 +45,7 @@ class MeaningPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._question: Question | None = None
+        self._said = ""  # stands before what a count or a timing says, which may end later
         self._number = 0  # of the newest question: timings of older ones stop
         self._lock = threading.Lock()
         self._timing = True
@@ -77,6 +78,7 @@ class MeaningPanel(QWidget):
         with self._lock:
             self._number += 1
         self._question = question
+        self._said = ""
         self._later.stop()
         if question is None:
             self._soon.stop()
@@ -86,8 +88,12 @@ class MeaningPanel(QWidget):
             self._soon.start()
 
     def say(self, words: str) -> None:
-        """Show a sentence below the rows."""
+        """Show a sentence below the rows, until something else is asked."""
+        self._said = words
         self.verdict.setText(words)
+
+    def _judge(self, words: str) -> None:
+        self.verdict.setText("\n".join(part for part in (self._said, words) if part))
 
     def set_timing(self, on: bool) -> None:
         """Whether to time steps: not while a training is at work, beside which it would be timed."""
@@ -106,7 +112,7 @@ class MeaningPanel(QWidget):
     def _show_count(self, count: RunCount) -> None:
         self._show(count_rows(count))
         plan = self._question.plan if self._question is not None else None
-        self.verdict.setText("" if plan is not None else "Choose a run folder.")
+        self._judge("" if plan is not None else "Choose a run folder.")
         time_it = plan is not None and self._timing
         self._show([Row("Time here", "timing a few steps …" if time_it else "–")])
         if time_it:
@@ -115,7 +121,7 @@ class MeaningPanel(QWidget):
 
     def _refuse(self, message: str) -> None:
         self._show([Row(name, "–") for name in _ROWS])
-        self.verdict.setText(message)
+        self._judge(message)
         self.counted.emit(False)
 
     # --- Timing ----------------------------------------------------------------------------------------------------
@@ -142,11 +148,11 @@ class MeaningPanel(QWidget):
     def _show_estimate(self, found: dict[str, Any] | None) -> None:
         if found is not None:
             self._show(estimate_rows(found))
-            self.verdict.setText(str(found["advice"]))
+            self._judge(str(found["advice"]))
 
     def _show_no_estimate(self, message: str) -> None:
         self._show([Row("Time here", "could not be timed", message)])
-        self.verdict.setText(message)
+        self._judge(message)
 
     def _show(self, rows: Sequence[Row]) -> None:
         for row in rows:

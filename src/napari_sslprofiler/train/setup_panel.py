@@ -264,7 +264,7 @@ class SetupPanel(QScrollArea):
     def _choose_recipe(self) -> None:
         from sslprofiler_core.recipes import load_recipe
 
-        name = self.recipe.currentData()
+        name, problem = self.recipe.currentData(), ""
         try:
             if name == _PREVIEW:
                 self._recipe = self._session.recipe
@@ -273,10 +273,11 @@ class SetupPanel(QScrollArea):
         except UserError as error:
             self.recipe.setCurrentIndex(0)
             self._recipe = load_recipe(DEFAULT_RECIPE)
-            self._file = None
-            self.meaning.say(str(error))
+            self._file, problem = None, str(error)
         self.form.value = self._recipe
         self._changed()
+        if problem:
+            self.meaning.say(problem)
 
     def _preview_changed(self, recipe: Recipe) -> None:
         if self.recipe.currentData() == _PREVIEW:

@@ -88,9 +88,7 @@ class TrainWidget(QWidget):
         self.run_panel.run_chosen.connect(self.follow)
         self._polls: Latest[RunWatcher, RunState] = Latest(RunWatcher.poll, self._seen, parent=self)
         self._starts: Latest[Callable[[], Path], Path] = Latest(lambda work: work(), self._started, self._refused, self)
-        self._words: Latest[Callable[[], None], None] = Latest(
-            lambda work: work(), lambda _: None, self.run_panel.message.setText, self
-        )
+        self._words: Latest[Callable[[], None], None] = Latest(lambda work: work(), lambda _: None, self._tell, self)
         self._timer = QTimer(self, interval=_POLL_MS)
         self._timer.timeout.connect(self._poll)
         hear(self._session.events.runs, self._list_runs, self)
@@ -124,9 +122,13 @@ class TrainWidget(QWidget):
     def _refused(self, message: str) -> None:
         self.setup.meaning.set_timing(True)
         self.setup.refused(message)
+        self._tell(message)
+        self.run_panel.resume_button.setEnabled(self._run is not None)
+
+    def _tell(self, message: str) -> None:
+        """Say what was refused, until the run's status changes."""
         self._refusal = message
         self.run_panel.message.setText(message)
-        self.run_panel.resume_button.setEnabled(self._run is not None)
 
     # --- Following -------------------------------------------------------------------------------------------------
 

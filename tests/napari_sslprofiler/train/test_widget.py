@@ -22,6 +22,7 @@ from napari_sslprofiler.plates.opening import open_screen
 from napari_sslprofiler.state import session_of
 from napari_sslprofiler.train import widget as widget_module
 from sslprofiler_core.cli import build_parser
+from sslprofiler_core.errors import UserError
 from sslprofiler_core.training import RunFolder, RunState, RunStatus, start_training
 
 if TYPE_CHECKING:
@@ -97,6 +98,40 @@ def test_a_folder_is_added_with_the_metadata_that_was_chosen(
     assert session.screen.metadata_path == chosen
     widget.setup.add_folder(second)
     wait(lambda: "open already" in widget.setup.meaning.verdict.text())
+
+
+def test_what_was_said_stands_until_something_else_is_asked(ready: TrainWidget, wait: Wait, tmp_path: Path) -> None:
+    meaning = ready.setup.meaning
+    meaning.say("Open already.")  # while the count of before is under way
+    with_count: list[bool] = []
+    meaning.counted.connect(with_count.append)
+    wait(lambda: with_count)
+    assert meaning.verdict.text() == "Open already."
+    ready.setup.form.set("train.steps", 500)
+    wait(lambda: len(with_count) == 2)
+    assert meaning.verdict.text() == ""
+    ready.setup.choose_recipe(tmp_path / "gone.toml")
+    wait(lambda: len(with_count) == 3)
+    assert "gone.toml" in meaning.verdict.text()
+    assert ready.setup.recipe.currentIndex() == 0
+
+
+def test_a_word_that_cannot_be_left_is_said_and_stays(
+    ready: TrainWidget, wait: Wait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: RunFolder, word: str) -> None:
+        raise UserError("The disk is full.")
+
+    run = tmp_path / "run"
+    run.mkdir()
+    ready.follow(run)
+    wait(lambda: ready.run_panel.state is not None)
+    monkeypatch.setattr(RunFolder, "ask", full)
+    ready.ask_run("pause")
+    wait(lambda: message(ready) == "The disk is full.")
+    ready._poll()
+    wait(lambda: not ready._polls.busy)
+    assert message(ready) == "The disk is full."
 
 
 def test_the_time_comes_from_a_child_that_a_change_ends(ready: TrainWidget, wait: Wait) -> None:
