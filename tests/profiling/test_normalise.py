@@ -156,6 +156,8 @@ def test_the_command_does_all_in_order(sites: Path, tmp_path: Path, capsys: pyte
     )
     assert "1 control wells" in capsys.readouterr().err
     assert main(["profile", str(sites), "--out", str(out), "--weight", "brightfield"]) == 2
+    assert main(["profile", str(sites), "--out", str(out), "--standardise", "plate", "--control", "Compound=c1"]) == 2
+    assert "--control is for" in capsys.readouterr().err
 
 
 @pytest.mark.soak

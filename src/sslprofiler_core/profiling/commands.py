@@ -115,6 +115,8 @@ def profile_options(parser: argparse.ArgumentParser) -> None:
 
 def run_profile(arguments: argparse.Namespace, controls: Controls) -> int:
     """``sslprofiler profile``; ``controls`` marks the control wells of a table."""
+    if arguments.control and arguments.standardise != "controls" and arguments.sphere is None:
+        raise UserError("--control is for --standardise controls and --sphere. Add one of them, or leave it out.")
     from .normalise import parse_weights
     from .profile import profile_sites
 
