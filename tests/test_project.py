@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -85,3 +86,13 @@ def test_links_in_the_documents_lead_somewhere() -> None:
     ]
     assert links
     assert [(document.name, target) for document, target in links if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "room", sorted(path.parent.name for path in (ROOT / "src/sslprofiler_core").glob("*/__init__.py"))
+)
+def test_a_room_offers_what_it_names(room: str) -> None:
+    module = importlib.import_module(f"sslprofiler_core.{room}")
+    assert module.__all__ and set(module.__all__) <= set(dir(module))
+    for name in module.__all__:
+        assert getattr(module, name) is not None

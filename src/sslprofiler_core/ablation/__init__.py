@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sslprofiler_core._lazy import attach
+
+if TYPE_CHECKING:
+    from .rows import BEYOND, LADDER, Row, choose_rows
+    from .run import ablate
+    from .scale import recipe_of
+
+__all__ = ["BEYOND", "LADDER", "Row", "ablate", "choose_rows", "recipe_of"]
 
 __getattr__, __dir__ = attach(
     __name__,

@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sslprofiler_core.evaluation import Score, Scores, score_position_control, score_transfers
+from sslprofiler_core.evaluation.protocol import ALIGNMENTS
 from sslprofiler_core.profiling import WellsTable
 
 KS = (1, 5, 10, 20)
-ALIGNMENTS = ("none", "training", "transductive")
 POSITION = "position_control"
 _DRAWS = 2000
 

@@ -9,6 +9,7 @@ from sslprofiler_core._lazy import attach
 if TYPE_CHECKING:
     from .alignment import align, align_plates
     from .embed import embed_plates, load_models
+    from .embed_sites import forward_sites
     from .handmade import feature_names, intensity_features, texture_features
     from .merging import SiteCountWarning, merge_granularities, merge_sites
     from .normalise import sphere, standardise_plates, weight_groups
@@ -33,6 +34,7 @@ __all__ = [
     "align_plates",
     "embed_plates",
     "feature_names",
+    "forward_sites",
     "intensity_features",
     "load_models",
     "merge_granularities",
@@ -56,6 +58,7 @@ __getattr__, __dir__ = attach(
     {
         "alignment": ["align", "align_plates"],
         "embed": ["embed_plates", "load_models"],
+        "embed_sites": ["forward_sites"],
         "handmade": ["feature_names", "intensity_features", "texture_features"],
         "merging": ["SiteCountWarning", "merge_granularities", "merge_sites"],
         "normalise": ["sphere", "standardise_plates", "weight_groups"],
