@@ -6,7 +6,7 @@ import pytest
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.plates import Channel, Plate, open_plates, require_same_channels, select_channels
-from sslprofiler_core.plates.channels import ChannelNames, name_channels, read_channel_names
+from sslprofiler_core.plates.channels import ChannelNames, group_of_name, name_channels, read_channel_names
 from sslprofiler_core.plates.layouts import Record
 
 from .conftest import MakePlate
@@ -141,3 +141,17 @@ def test_same_channels_are_required_and_both_lists_printed() -> None:
     assert len({line.rfind("  ") for line in lines[1:]}) == 1
     with pytest.raises(UserError, match="No plates"):
         require_same_channels([])
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("BFP", "fluorescence"),
+        ("BF", "brightfield"),
+        ("bf_2", "brightfield"),
+        ("Interphase", "unknown"),
+        ("GFP", "fluorescence"),
+    ],
+)
+def test_common_names_tell_their_group(name: str, group: str) -> None:
+    assert group_of_name(name) == group

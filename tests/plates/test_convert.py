@@ -232,7 +232,9 @@ def test_two_at_once_are_refused(make_plate: MakePlate, tmp_path: Path) -> None:
     (tmp_path / "s.zarr").mkdir()
     with (tmp_path / "s.zarr" / ".P1.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        (tmp_path / "s.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+        (tmp_path / "s.zarr" / "zarr.json").write_text(
+            '{"zarr_format": 3, "node_type": "group", "attributes": {"sslprofiler": {"format": 1, "store": true}}}'
+        )
         with pytest.raises(UserError, match="being written by another process"):
             convert_plates([make_plate()], tmp_path / "s.zarr")
 
@@ -302,3 +304,29 @@ def test_the_command_line_converts(make_plate: MakePlate, tmp_path: Path, capsys
     assert "100%" in shown.err
     assert main(["convert", str(root), "--out", str(root)]) == 2
     assert "holds other files" in capsys.readouterr().err
+
+
+def test_a_plate_is_no_store(make_plate: MakePlate, tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    convert_plates([make_plate()], store)
+    before = read_attributes(store / "P1")
+    for source in (make_plate("P2"), store / "P1"):
+        with pytest.raises(UserError, match="holds other files"):
+            convert_plates([source], store / "P1")
+    assert read_attributes(store / "P1") == before
+
+
+def test_a_store_says_what_it_lacks_of_a_plate_and_whose_pixels_it_has(make_plate: MakePlate, tmp_path: Path) -> None:
+    convert_plates([make_plate(wells=[(1, 1)])], tmp_path / "s.zarr")
+    for site in (1, 2):
+        for channel in (1, 2, 3):
+            name = phenix_name(2, 3, site, channel)
+            shutil.copy2(
+                tmp_path / "images" / "P1" / phenix_name(1, 1, site, channel), tmp_path / "images" / "P1" / name
+            )
+    (again,) = convert_plates([tmp_path / "images" / "P1"], tmp_path / "s.zarr")
+    assert (again.sites, len(again.left_out)) == (2, 2)
+    assert "B03 site 1 came after" in again.left_out[0].problem
+    other = make_plate(wells=[(1, 1)], folder=tmp_path / "measured again", dtype=np.uint8)
+    with pytest.warns(UserWarning, match="another measurement of the plate"):
+        convert_plates([other], tmp_path / "s.zarr")

@@ -44,6 +44,8 @@ def write_plate(folder: Path, experiment: str = "Week 1_22123", described: bool 
         (f"Week1_150607_B02_s1_w1{GUID}.tif", (2, 2, 1, 1)),  # BBBC021
         ("IXMtest_B15_s8_w49DE56250-C587-48D8-8840-5A322A3F0177.tif", (2, 15, 8, 4)),  # BBBC022
         ("plate_AF48_s12_w3.TIF", (32, 48, 12, 3)),
+        ("Exp_S12_s3_w1.tif", (19, 12, 3, 1)),
+        ("B02_C03_w1.tif", (3, 3, 1, 1)),
         ("a b_A01_w2.tif", (1, 1, 1, 2)),
         ("A01_s1_w1.png", (1, 1, 1, 1)),
     ],

@@ -201,3 +201,41 @@ def test_the_real_plates_open_by_a_table(cpjump1: Path, tmp_path: Path) -> None:
     assert plate.pixel_size_um == phenix.pixel_size_um
     assert [site.paths for site in plate.sites] == [site.paths for site in phenix.sites]
     np.testing.assert_array_equal(read_site(plate.sites[0], [4]), read_site(phenix.sites[0], [4]))
+
+
+def test_a_folder_whose_first_files_are_missing_is_found(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path / "raw", "/cluster/raw")
+    (tmp_path / "raw" / str(rows[0]["FileName_OrigDNA"])).unlink()
+    (plate,) = open_plates([write_table(tmp_path / "load_data.csv", rows)])
+    assert len(plate.sites) == 3
+    assert len(plate.gaps) == 1
+
+
+def test_one_folder_is_not_taken_for_two(tmp_path: Path) -> None:
+    rows = [
+        *rows_of(tmp_path / "Images", "/cluster/P1/Images", "P1"),
+        *rows_of(tmp_path / "Images", "/cluster/P2/Images", "P2"),
+    ]
+    with pytest.raises(UserError, match="in /cluster/P1/Images and in /cluster/P2/Images, but only"):
+        open_plates([write_table(tmp_path / "load_data.csv", rows)])
+
+
+def test_rows_and_columns_count_from_one(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path / "raw", "raw", wells=("A01", "B03", "C05"))
+    for row, at in zip(rows, ("1", "1", "2", "2", "0", "0"), strict=True):
+        row |= {"Metadata_Well": "", "Metadata_Row": at, "Metadata_Col": "3"}
+    (plate,) = open_plates([write_table(tmp_path / "load_data.csv", rows)])
+    assert plate.wells == ("A03", "B03")
+    assert sum("row 0 and column 3 are no well" in gap.problem for gap in plate.gaps) == 2
+
+
+def test_a_column_without_a_name_is_no_files(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path / "raw", "raw")
+    for number, row in enumerate(rows):
+        for channel in CHANNELS:
+            path = tmp_path / "raw" / str(row.pop(f"FileName_Orig{channel}"))
+            row.pop(f"PathName_Orig{channel}")
+            row[f"URL_Orig{channel}"] = path.as_uri()
+        row[""] = number  # the index that pandas writes
+    (plate,) = open_plates([write_table(tmp_path / "load_data.csv", rows)])
+    assert len(plate.sites) == 4

@@ -278,3 +278,17 @@ def test_an_empty_cell_hides_no_other_tables_value_but_an_empty_sample_is_solven
     table = load_metadata(write(tmp_path / "m", files), ["P1"])
     assert [row(table, "P1", well)["Dose"] for well in ("A01", "A02")] == ["2", "3"]
     assert [row(table, "P1", well)["Compound"] for well in ("A01", "A02", "A03")] == ["DMSO", "BRD-1", "DMSO"]
+
+
+def test_a_map_without_samples_goes_by_its_name_too(tmp_path: Path) -> None:
+    files = {
+        "one.csv": "Metadata_Well,Metadata_Compound\nA01,aspirin\n",
+        "two.csv": "Metadata_Well,Metadata_Compound\nA02,taxol\n",
+        "all.csv": "Metadata_Well,Metadata_Row_Label\nA01,first\n",
+        "plates.csv": "Assay_Plate_Barcode,Plate_Map_Name\nP1,one\nP2,two\n",
+    }
+    table = load_metadata(write(tmp_path / "m", files), ["P1", "P2"])
+    named = table[table["Metadata_Compound"].notna()]
+    found = set(zip(named["Metadata_Plate"], named["Metadata_Well"], named["Metadata_Compound"], strict=True))
+    assert found == {("P1", "A01", "aspirin"), ("P2", "A02", "taxol")}
+    assert set(table.loc[table["Metadata_Row_Label"] == "first", "Metadata_Plate"]) == {"P1", "P2"}

@@ -212,3 +212,13 @@ def test_folders_of_plates_of_several_layouts_open_together(make_plate: MakePlat
     assert only.name == "P2"
     with pytest.raises(UserError, match="no layout 'zarr'"):
         open_plates([tmp_path], layout="zarr")
+
+
+def test_of_several_acquisitions_the_first_is_used(tmp_path: Path) -> None:
+    root = write_plate(tmp_path / "P1", fields=("0", "1", "2", "3"))
+    listed = [{"path": str(field), "acquisition": 1 + field % 2} for field in range(4)]
+    zarr.open_group(str(root / "A/1")).attrs.update({"well": {"images": listed}})
+    (plate,) = open_plates([root])
+    assert [site.site for site in plate.sites_of("A01")] == [0, 2]
+    assert [site.site for site in plate.sites_of("B03")] == [0, 1, 2, 3]
+    assert any("2 images are of later acquisitions" in gap.problem for gap in plate.gaps)

@@ -199,3 +199,21 @@ def test_gallery_plates_open(make_plate: MakePlate, tmp_path: Path) -> None:
     assert plate.name == "BR1"
     assert plate.root.name == "Images"
     assert {site.plate for site in plate.sites} == {"BR1"}
+
+
+def test_channels_of_a_site_are_of_one_depth(make_plate: MakePlate) -> None:
+    wells = [(1, column) for column in range(1, 6)]
+    root = make_plate(wells=wells, sites=1)
+    for row, column in wells:
+        for channel in (1, 2, 3):
+            shutil.copyfile(
+                root / phenix_name(row, column, 1, channel), root / phenix_name(row, column, 1, channel, plane=2)
+            )
+    missing = root / phenix_name(1, 2, 1, 2)
+    missing.unlink()
+    for channel in (1, 2, 3):  # a site that has one depth alone is whole
+        (root / phenix_name(1, 5, 1, channel)).unlink()
+    (plate,) = open_plates([root])
+    assert plate.wells == ("A01", "A03", "A04", "A05")
+    assert all("p02" in path.name for path in plate.sites[-1].paths)
+    assert [gap.path for gap in plate.gaps if "missing" in gap.problem] == [missing]

@@ -110,3 +110,13 @@ def test_a_pattern_that_does_not_work_says_why(tmp_path: Path, pattern: str, wor
     write(tmp_path / "Q99_1_a.tif", 3)
     with pytest.raises(UserError, match=words):
         open_plates([tmp_path / pattern])
+
+
+def test_a_label_has_one_number_on_all_plates(tmp_path: Path) -> None:
+    for plate, labels in (("P1", ("c1", "c2", "c3")), ("P2", ("c2", "c3"))):
+        for label in labels:
+            write(tmp_path / plate / f"A01_1_{label}.tif", int(label[1]))
+    plates = open_plates([tmp_path / "{plate}" / "{well}_{site}_{channel}.tif"])
+    found = {plate.name: [(channel.number, channel.name) for channel in plate.channels] for plate in plates}
+    assert found == {"P1": [(1, "c1"), (2, "c2"), (3, "c3")], "P2": [(2, "c2"), (3, "c3")]}
+    assert [read_site(plate.sites[0])[-1, 0, 0] for plate in plates] == [3, 3]

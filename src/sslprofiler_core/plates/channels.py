@@ -133,10 +133,10 @@ def name_channels(numbers: Sequence[int], records: Mapping[int, Record], names: 
     )
 
 
-_BRIGHTFIELD = re.compile(r"bright ?field|\bbf|phase|\bdic\b|transmi|trans ?light|\btl\b", re.IGNORECASE)
+_BRIGHTFIELD = re.compile(r"bright ?field|\bbf(?!p)|\bphase|\bdic\b|transmi|trans ?light|\btl\b", re.IGNORECASE)
 _FLUORESCENCE = re.compile(
     r"\b(dna|rna|er|agp|mito\w*|golgi|actin|nucle\w*|tubulin|lyso\w*|dapi|hoechst|fitc|tritc|texas ?red|cy ?[2357]|gfp|"
-    r"[cry]fp|mcherry|tdtomato|alexa\w*|atto\w*|syto\w*|phalloidin|wga|con ?a|concanavalin|bodipy|"
+    r"[bcry]fp|mcherry|tdtomato|alexa\w*|atto\w*|syto\w*|phalloidin|wga|con ?a|concanavalin|bodipy|"
     r"(?:ex|em)? ?[3-7]\d\d(?: ?nm| long)?)\b",
     re.IGNORECASE,
 )

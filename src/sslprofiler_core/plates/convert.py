@@ -105,9 +105,10 @@ def convert_plates(
     opened = open_plates(paths, channels=channels, check=True, layout=layout)
     for plate in opened:
         _refuse_name(plate)
-    if store.exists() and not (store / "zarr.json").exists() and any(store.iterdir()):
-        raise UserError(f"{store} holds other files. Give an empty or new folder, such as STORE.zarr, or a store.")
-    write_group(store, {OWN: {"format": FORMAT, "store": True}})
+    if not read_attributes(store).get(OWN, {}).get("store"):
+        if store.exists() and any(store.iterdir()):
+            raise UserError(f"{store} holds other files. Give an empty or new folder, such as STORE.zarr, or a store.")
+        write_group(store, {OWN: {"format": FORMAT, "store": True}})
     total = sum(len(plate.sites) for plate in opened)
     # Two more than there are processors: while some wait for the disk, the others decode.
     workers = threads or (os.cpu_count() or 1) + 2
@@ -132,10 +133,14 @@ def _refuse_name(plate: Plate) -> None:
 def _convert(plate: Plate, store: Path, compressed: bool, workers: int, tick: Callable[[int], None]) -> Converted:
     final = store / plate.name
     if final.exists():
-        _refuse_another(plate, final)
+        held = _held(plate, final)
         tick(len(plate.sites))
-        held = len(read_attributes(final)[OWN]["sites"])
-        return Converted(final, held, plate.gaps, already_there=True)
+        later = [
+            Gap(site.paths[0], f"{site.well} site {site.site} came after the plate was converted: delete {final}")
+            for site in plate.sites
+            if _place(site) not in held
+        ]
+        return Converted(final, len(held), (*plate.gaps, *later), already_there=True)
     partial = store / f".{plate.name}.partial"
     partial.mkdir(exist_ok=True)
     with _alone(store / f".{plate.name}.lock"):
@@ -151,8 +156,8 @@ def _convert(plate: Plate, store: Path, compressed: bool, workers: int, tick: Ca
     return Converted(final, len(sites), (*plate.gaps, *bad), already_there=False)
 
 
-def _refuse_another(plate: Plate, final: Path) -> None:
-    """Refuse a plate of this name that has other sites or channels."""
+def _held(plate: Plate, final: Path) -> set[tuple[int, int, int]]:
+    """The sites that a store has of a plate; refuses one of this name that has other sites or channels."""
     own = read_attributes(final).get(OWN, {})
     held = {(row, column, site) for row, column, site, *_ in own.get("sites", [])}
     names = [channel["name"] for channel in own.get("channels", [])]
@@ -161,6 +166,23 @@ def _refuse_another(plate: Plate, final: Path) -> None:
         raise UserError(
             f"{final} is there already, with other sites or channels. Give another --out, or delete that folder."
         )
+    there = [site for site in plate.sites if _place(site) in held]
+    # One measurement of a plate and the next have the same name and the same sites: their files tell them apart.
+    if not any(_made_from(site, final) for site in (there[0], there[len(there) // 2], there[-1])):
+        warnings.warn(
+            f"{final} is there already, made from files of other sizes or times than those of {plate.root}: copies, or "
+            "another measurement of the plate. If it is another, give another --out.",
+            stacklevel=2,
+        )
+    return held
+
+
+def _made_from(site: Site, final: Path) -> bool:
+    try:
+        noted = read_attributes(final / field_path(site)).get(OWN, {}).get("source")
+        return noted is None or noted == source_digest(site)
+    except OSError:
+        return True
 
 
 def _place(site: Site) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from .layouts import IMAGE_SUFFIXES, Acquisition, Listing, Plane, PlateFolder, p
 from .types import well_position
 
 _NAME = re.compile(
-    r"(?:(?P<experiment>.*)_)?(?P<well>[A-P]\d{2}|A[A-F]\d{2})(?:_s(?P<site>\d+))?(?P<wave>_w(?P<channel>\d+))"
+    r"(?:(?P<experiment>.*?)_)?(?P<well>[A-Z]\d{2}|A[A-F]\d{2})(?:_s(?P<site>\d+))?(?P<wave>_w(?P<channel>\d+))"
     r"(?:[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})?\.(?:tiff?|png)",
     re.IGNORECASE | re.ASCII,
 )

@@ -106,7 +106,8 @@ def _places(plate: Plate) -> Iterator[Path]:
     root = plate.root.absolute()
     chosen = os.environ.get(FOLDER_VARIABLE, "")
     # A folder in an OME-Zarr plate would be one that other programs don't know; beside it, it is nobody's.
-    if not (chosen or is_mirrored(root)):
+    # Nor is there a folder beside a pattern.
+    if not (chosen or is_mirrored(root) or "{" in str(root)):
         yield root.parent / _FOLDER / f"{root.name}.scale.json"
     # Beside the cached objects: among them it would go by age.
     cache = cache_root()

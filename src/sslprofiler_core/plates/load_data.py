@@ -12,6 +12,7 @@ import gzip
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +26,12 @@ from .described import describe_file
 from .layouts import Acquisition, Listing, Plane, PlateFolder, Record, plate_name
 from .remote import local
 from .remote_cache import is_url, mirrored
-from .types import well_position
+from .types import MAX_COLUMNS, MAX_ROWS, well_position
 
 NAMES = ("load_data.csv", "load_data.csv.gz", "load_data_with_illum.csv", "load_data_with_illum.csv.gz")
 
+_KINDS = ("FileName", "PathName", "URL")
+_TRIES = 20  # files of a folder that are looked for before the folder is given up
 _COLUMN = re.compile(r"(?:Image_)?(FileName|PathName|URL)_(Orig)?(?!Illum)(.+)")
 _PLATE, _WELL, _SITE = ("Metadata_Plate",), ("Metadata_Well",), ("Metadata_Site", "Metadata_FieldID", "Metadata_Field")
 _ROW, _COL = ("Metadata_Row",), ("Metadata_Col", "Metadata_Column")
@@ -177,6 +180,8 @@ def _place(row: Row) -> Place | str:
     position = well_position(well)
     if position is None and _text(row, _ROW).isdecimal() and _text(row, _COL).isdecimal():
         position = int(_text(row, _ROW)), int(_text(row, _COL))
+        if not (1 <= position[0] <= MAX_ROWS and 1 <= position[1] <= MAX_COLUMNS):
+            return f"row {position[0]} and column {position[1]} are no well (they count from 1)"
     if position is None:
         return f"Metadata_Well is {well!r}, which is no well"
     site = re.search(r"\d+", _text(row, _SITE) or "1")
@@ -218,14 +223,15 @@ class _Places:
     def __init__(self, table: Path) -> None:
         self._table = table.absolute()
         self._folders: dict[str, tuple[str, frozenset[str]]] = {}
+        self._tries: Counter[str] = Counter()
+        self._written: dict[str, str] = {}  # an image that is there -> the folder that the table has for it
         self._first = ""
         self.found = 0
 
     def locate(self, row: Row, kinds: Mapping[str, str]) -> tuple[str, bool] | None:
         """Where an image is, and whether it is there; None when the row does not name it."""
-        file = (row.get(kinds.get("FileName", "")) or "").strip()
-        folder = (row.get(kinds.get("PathName", "")) or "").strip()
-        if not folder and (url := (row.get(kinds.get("URL", "")) or "").strip()):
+        file, folder, url = (_text(row, [kinds[kind]] if kind in kinds else ()) for kind in _KINDS)
+        if not folder and url:
             if is_url(url):
                 self.found += 1  # as far as is known before it is read
                 return str(mirrored(url)), True
@@ -240,12 +246,20 @@ class _Places:
         if not file:
             return None
         head, _, last = file.replace("\\", "/").rpartition("/")
-        folder = f"{folder}/{head}" if head else folder
-        if folder not in self._folders:
+        folder = (f"{folder}/{head}" if head else folder).replace("\\", "/").rstrip("/")
+        # Of a folder whose first files are missing, others may be there.
+        if folder not in self._folders or (not self._folders[folder][1] and self._tries[folder] < _TRIES):
+            self._tries[folder] += 1
             self._folders[folder] = self._find(folder, last)
         where, names = self._folders[folder]
         there = last in names
         self.found += there
+        if there and self._written.setdefault(f"{where}/{last}", folder) != folder:
+            other = self._written[f"{where}/{last}"]
+            raise UserError(
+                f"{self._table} names {last} in {other} and in {folder}, but only {where} is there. Copy both folders, "
+                "or correct the table."
+            )
         self._first = self._first or f"{where}/{last}"
         return f"{where}/{last}", there
 

@@ -91,7 +91,7 @@ def _well_rows(tables: Tables, of_plates: pd.DataFrame, wanted: list[str] | None
     frames = [table.frame for table in tables.wells]
     for table in tables.maps:
         names = every
-        if maps_named and SAMPLE in table.frame:
+        if maps_named and (SAMPLE in table.frame or table.stem in set(of_plates[PLATE_MAP])):
             names = list(of_plates.loc[of_plates[PLATE_MAP] == table.stem, PLATE])
             if not names and wanted is None:
                 warnings.append(f"{table.path.name} is the plate map of no plate: not used.")

@@ -109,8 +109,10 @@ def _any_plate(root: Path, plate: Mapping[str, Any]) -> PlateFolder:
     wells = [str(well["path"]) for well in plate["wells"]]
     strays: list[tuple[str, str]] = []
     fields: list[_Field] = []
+    again = 0
     with ThreadPoolExecutor(8) as pool:  # a small file a well: threads hide the latency of a network disk
-        for path, images in zip(wells, pool.map(lambda path: _fields_of(root, path), wells), strict=True):
+        listed = pool.map(lambda path: _fields_of(root, path), wells)
+        for path, (images, later) in zip(wells, listed, strict=True):
             place = _well_place(path)
             if place is None:
                 strays.append((path, "its path names no well: not used"))
@@ -118,6 +120,9 @@ def _any_plate(root: Path, plate: Mapping[str, Any]) -> PlateFolder:
                 strays.append((path, "missing: the well lists no images"))
             else:
                 fields += [_Field((*place, number), f"{path}/{name}") for number, name in images]
+                again += later
+    if again:
+        strays.append(("", f"{again} images are of later acquisitions of their wells: not used"))
     image = next((found for field in islice(fields, 20) if (found := _image(root / field.path))), None)
     if image is None:
         raise ValueError("none of its first 20 fields is an image")
@@ -134,13 +139,18 @@ def _any_plate(root: Path, plate: Mapping[str, Any]) -> PlateFolder:
     return PlateFolder(plate_name_of(root), root, OME_ZARR, planes, strays, records, positions, image.pixel_size_um)
 
 
-def _fields_of(root: Path, well: str) -> list[tuple[int, str]]:
-    """A well's fields as (number, path); numbers as the paths have them, where all are numbers."""
+def _fields_of(root: Path, well: str) -> tuple[list[tuple[int, str]], int]:
+    """A well's fields as (number, path), numbers as the paths have them if all are numbers; and how many are not used.
+
+    Of several acquisitions the first is used: another may be the same cells with other stains, or at another time.
+    """
     listed = read_ome(root / well).get("well", {}).get("images", [])
-    names = [str(image["path"]) for image in listed]
+    first = min((image.get("acquisition") or 0 for image in listed), default=0)
+    used = [image for image in listed if (image.get("acquisition") or 0) == first]
+    names = [str(image["path"]) for image in used]
     if all(name.isdecimal() for name in names):
-        return [(int(name), name) for name in names]
-    return list(enumerate(names))
+        return [(int(name), name) for name in names], len(listed) - len(used)
+    return list(enumerate(names)), len(listed) - len(used)
 
 
 def _well_place(path: str) -> tuple[int, int] | None:

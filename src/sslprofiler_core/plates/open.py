@@ -204,9 +204,31 @@ def _group(folder: PlateFolder) -> PlateIndex:
         if first is not plane:
             problem = f"duplicate: the same well, site and channel as {first.name}, which is used"
             gaps.append(Gap(folder.root / plane.name, problem))
+    _keep_together(sites)
     index = PlateIndex(folder, sites, gaps, bad={folder.root / name for name, _ in folder.strays})
     index.numbers = tuple(sorted(_majority(sites.values(), len(sites))))
     return index
+
+
+def _keep_together(sites: Mapping[tuple[int, int, int], dict[int, Plane]]) -> None:
+    """Leave out planes of another depth or time than the site's others: the one that is used elsewhere is missing.
+
+    Where a channel has no usual one, as in a table whose rows are numbered, nothing is known of it.
+    """
+    orders: dict[int, Counter[tuple[int, ...]]] = {}
+    for planes in sites.values():
+        for number, plane in planes.items():
+            orders.setdefault(number, Counter())[plane.order] += 1
+    usual = {}
+    for number, counts in orders.items():
+        order, count = counts.most_common(1)[0]
+        if 2 * count > counts.total():
+            usual[number] = order
+    for planes in sites.values():
+        odd = [number for number, plane in planes.items() if number in usual and plane.order != usual[number]]
+        if len(odd) < len(planes):
+            for number in odd:
+                del planes[number]
 
 
 def _describe(index: PlateIndex, common: set[int], names: ChannelNames) -> None:

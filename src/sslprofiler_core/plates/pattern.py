@@ -96,7 +96,11 @@ def find_by_pattern(path: Path) -> list[PlateFolder]:
             matches.setdefault(plate or Path(_base(text)).name, []).append(match)
     if not matches:
         raise UserError(f"No file is named like {path}. Check the pattern, with quotes around it. {HELP}")
-    plates = [_plate(layout, text, name, found) for name, found in matches.items()]
+    numbers: dict[str, int] = {}
+    if "channel" in layout.regex.groupindex:
+        # Over all plates: a label has one number, also on a plate that lacks another.
+        numbers = _number_channels({match["channel"] for found in matches.values() for match in found})
+    plates = [_plate(layout, text, name, found, numbers) for name, found in matches.items()]
     if not any(plate.planes for plate in plates):
         first = next(iter(matches.values()))[0][0]
         raise UserError(f"No file that is named like {path} names a well of a plate (the first: {first}). {HELP}")
@@ -159,11 +163,10 @@ def _loose(part: str) -> re.Pattern[str]:
     return re.compile(shown + ".*".join(re.escape(literal) for literal in re.split(r"\{[^{}]*\}|\*", part)))
 
 
-def _plate(layout: Pattern, text: str, name: str, found: list[re.Match[str]]) -> PlateFolder:
+def _plate(
+    layout: Pattern, text: str, name: str, found: list[re.Match[str]], numbers: Mapping[str, int]
+) -> PlateFolder:
     fields = layout.regex.groupindex
-    numbers: dict[str, int] = {}
-    if "channel" in fields:
-        numbers = _number_channels({match["channel"] for match in found})
     strays, places = [], []
     for match in found:
         position = _well(match)
