@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,11 @@ def test_of_several_acquisitions_the_first_is_used(tmp_path: Path) -> None:
     assert [site.site for site in plate.sites_of("A01")] == [0, 2]
     assert [site.site for site in plate.sites_of("B03")] == [0, 1, 2, 3]
     assert any("2 images are of later acquisitions" in gap.problem for gap in plate.gaps)
+
+
+def test_a_site_whose_pixels_were_not_copied_is_a_gap(tmp_path: Path) -> None:
+    root = write_plate(tmp_path / "P1", version="0.5")
+    shutil.rmtree(root / "A/1/0/0/c")
+    (plate,) = open_plates([root], check=True)
+    assert len(plate.sites) == 3
+    assert any("none of its pixels" in gap.problem for gap in plate.gaps)

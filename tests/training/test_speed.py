@@ -94,3 +94,13 @@ def test_checkpointed_activations_change_nothing(simulated: Path, small: list[st
         train([simulated / "images"], group="all", out=tmp_path / word, recipe="tiny", overrides=sets)
     torch.set_num_threads(before)
     assert losses(tmp_path / "true") == losses(tmp_path / "false")
+
+
+def test_bf16_on_an_apple_gpu_takes_a_pytorch_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    student, teacher = build_network(load_recipe("tiny"), 2)
+    mps = torch.device("mps")
+    set_up(student, teacher, load_recipe("tiny", ["train.precision=float32"]), mps, 10)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: kind != "mps")
+    with pytest.raises(UserError, match=r"no bfloat16 on mps.*train\.precision=float32"):
+        set_up(student, teacher, load_recipe("tiny", ["train.precision=bf16"]), mps, 10)
+    set_up(student, teacher, load_recipe("tiny", ["train.precision=bf16"]), CPU, 10)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .headers import Header, HeaderError
 from .remote import open_file
+from .remote_cache import is_mirrored
 
 # Zarr v2 writes types as numpy does ("<u2"), v3 by name.
 _V2_KINDS = {"u": "uint", "i": "int", "f": "float"}
@@ -90,4 +92,12 @@ def read_array_header(path: Path) -> Header:
     spec = shard_spec(found)
     if spec is not None:
         check_shard(spec)
+    elif not is_mirrored(path) and not _has_chunks(path):
+        # Zarr takes a chunk that is not there for black: of a copy that was broken off, nothing else would tell.
+        raise HeaderError("truncated: its metadata is there, and none of its pixels")
     return header
+
+
+def _has_chunks(path: Path) -> bool:
+    names = (name for name in os.listdir(path) if not name.startswith(".") and name != "zarr.json")  # noqa: PTH208
+    return any(not (path / name).is_dir() or os.listdir(path / name) for name in names)  # noqa: PTH208

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import warnings
 
 import torch
 
@@ -20,7 +21,17 @@ def set_up(student: Network, teacher: Network, recipe: Recipe, device: torch.dev
 
     TF32 stays off: it would reach the augmentations' sampling grids, whose coordinates it rounds to half a pixel;
     ``train.precision = "bf16"`` is what is fast.
+
+    Raises
+    ------
+    UserError
+        When the recipe wants what is not there: a compiler, or bf16 on Apple's GPU.
     """
+    if recipe.train.precision == "bf16" and not _has_bf16(device):
+        raise UserError(
+            f"This PyTorch has no bfloat16 on {device.type}: it takes version 2.6 and macOS 14. Update them, or use "
+            "float32 (--set train.precision=float32)."
+        )
     student.backbone.recompute = recipe.train.activation_checkpointing
     if compiles(recipe, device, steps):
         for network in (student, teacher):
@@ -46,3 +57,13 @@ def compiles(recipe: Recipe, device: torch.device, steps: int) -> bool:
     if missing:
         raise UserError(f"train.compile = on needs {' and '.join(missing)}. Install it, or set train.compile=off.")
     return True
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether autocast to bf16 works: on MPS, versions without it warn, and go on without autocast."""
+    if device.type != "mps":
+        return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.autocast(device.type, torch.bfloat16):
+            return torch.is_autocast_enabled(device.type)
