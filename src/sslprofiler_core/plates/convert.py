@@ -135,8 +135,9 @@ def _convert(plate: Plate, store: Path, compressed: bool, workers: int, tick: Ca
     if final.exists():
         held = _held(plate, final)
         tick(len(plate.sites))
+        why = f"came after the plate was converted: delete {final} and convert again"
         later = [
-            Gap(site.paths[0], f"{site.well} site {site.site} came after the plate was converted: delete {final}")
+            Gap(site.paths[0], f"{site.well} site {site.site} {why}")
             for site in plate.sites
             if _place(site) not in held
         ]
