@@ -41,7 +41,7 @@ SMALL = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process opens all windows, one after the other, when tests run in several: they share a pointer."""
     for item in items:
-        if "napari_sslprofiler" in item.path.parts:
+        if {"viewer", "qtbot", "qapp"} & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("window"):
             item.add_marker(pytest.mark.xdist_group("windows"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -26,18 +27,29 @@ def manifest() -> PluginManifest:
     return found
 
 
-@pytest.fixture
-def viewer(
-    make_napari_viewer_proxy: Callable[..., Viewer], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Viewer]:
-    """A real window, shown."""
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        pytest.skip("opens a window: without a display Qt ends the process; run it under xvfb-run, as `make test` does")
+@pytest.fixture(scope="session")
+def _imported() -> Iterator[None]:
+    """What windows import, out of the garbage collector's sight: napari's fixture collects after every window."""
     # Tests train in this process. timm brings triton, whose LLVM ends the process when Mesa's software OpenGL has
     # loaded another before it; the plugin itself leaves such work to child processes.
-    importlib.import_module("timm")
+    for module in ("timm", "napari", "napari._qt.qt_viewer", "sslprofiler_core.training"):
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
-    yield make_napari_viewer_proxy(show=True)
+
+@pytest.fixture
+def _display() -> None:
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        pytest.skip("opens a window: without a display Qt ends the process; run it under xvfb-run, as `make test` does")
+
+
+@pytest.fixture
+def viewer(_display: None, _imported: None, make_napari_viewer_proxy: Callable[..., Viewer]) -> Viewer:
+    """A real window, shown."""
+    return make_napari_viewer_proxy(show=True)
 
 
 @pytest.fixture
