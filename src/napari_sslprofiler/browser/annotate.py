@@ -30,7 +30,7 @@ Values = NDArray[Any]  # (N,) of str or None
 def annotations_path(table: Path) -> Path:
     """Where a table's annotations lie: ``wells.annotations.parquet`` beside ``wells.parquet``."""
     stem = table.name
-    for ending in (".parquet", ".csv.gz", ".csv", ".h5ad"):
+    for ending in (".parquet", ".gz", ".csv", ".tsv", ".h5ad"):
         stem = stem.removesuffix(ending)
     return table.with_name(f"{stem}.annotations.parquet")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,17 +123,16 @@ def _features(table: TableView, rows: NDArray[np.int64]) -> tuple[dict[str, NDAr
 def _single_features(table: TableView, rows: NDArray[np.int64]) -> DataFrame:
     import pandas as pd
 
-    name = table.path.name.lower()
-    readers: dict[str, Callable[[Path], DataFrame]] = {
-        ".parquet": pd.read_parquet,
-        ".csv": pd.read_csv,
-        ".csv.gz": pd.read_csv,
-    }
-    read = next((reader for ending, reader in readers.items() if name.endswith(ending)), None)
-    if read is None:  # AnnData: as the browser has them
+    from sslprofiler_core.profiling.csv_files import is_csv, read_csv
+
+    if is_csv(table.path):
+        frame = read_csv(table.path)
+    elif table.path.name.lower().endswith(".parquet"):
+        frame = pd.read_parquet(table.path)
+    else:  # AnnData: as the browser has them
         values = table.features()[rows]
         return pd.DataFrame(values, columns=[f"Feature_{i}" for i in range(values.shape[1])])
-    frame = read(table.path).select_dtypes("number")
+    frame = frame.select_dtypes("number")
     facts = {str(c).removeprefix("Metadata_") for c in table.metadata.columns}
     plain = [str(c).removeprefix("Image_").removeprefix("Metadata_") for c in frame.columns]
     kept = [c for c, p in zip(frame.columns, plain, strict=True) if p not in facts]
@@ -179,12 +178,15 @@ def selection_code(table: TableView, rows: NDArray[np.int64]) -> str:
 
 def _reading(table: TableView) -> list[str]:
     """Lines that read the table as ``table``."""
+    from sslprofiler_core.profiling.csv_files import csv_options, is_csv
+
     where = repr(str(table.path))
     name = table.path.name.lower()
     if name.endswith(".h5ad"):
         return ["import anndata", "import pandas as pd", "", f"table = anndata.read_h5ad({where}).obs"]
-    if name.endswith((".csv", ".csv.gz")):
-        return ["import pandas as pd", "", f"table = pd.read_csv({where})"]
+    if is_csv(table.path):
+        options = "".join(f", {key}={value!r}" for key, value in csv_options(table.path).items())
+        return ["import pandas as pd", "", f"table = pd.read_csv({where}{options})"]
     if table.path.is_dir():  # a sites table: its parts in order of their names
         lines = [
             "from pathlib import Path",
@@ -222,8 +224,10 @@ def _in_file(table: TableView, name: str) -> str:
 def _head(path: Path) -> DataFrame:
     import pandas as pd
 
-    if path.name.lower().endswith((".csv", ".csv.gz")):
-        return pd.read_csv(path, nrows=0)
+    from sslprofiler_core.profiling.csv_files import is_csv, read_csv
+
+    if is_csv(path):
+        return read_csv(path, rows=0)
     if path.name.lower().endswith(".parquet"):
         from sslprofiler_core.profiling.parquet import open_parquet
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PathOrPaths = str | list[str]
 
 _WHOLE = (".h5ad", ".sslbrowser.json")
+_TEXTS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 _FILES = ("filename_", "pathname_", "url_")  # columns that lead to images: a LoadData table's
 
 
@@ -62,7 +63,7 @@ def looks_like_table(path: Path) -> bool:
         if name.endswith(".parquet"):
             with path.open("rb") as file:
                 return file.read(4) == b"PAR1"
-        if name.endswith((".csv", ".csv.gz")):
+        if name.endswith(_TEXTS):
             return _has_profiles(_first_line(path))
     except (OSError, EOFError, UnicodeDecodeError):
         pass
@@ -79,7 +80,8 @@ def _first_line(path: Path) -> str:
 
 def _has_profiles(header: str) -> bool:
     """Whether columns say what a well is and what was measured of it, but not which files are its images."""
-    names = [name.strip().strip('"') for name in header.split(",")]
+    separator = max(",;\t", key=header.count)
+    names = [name.strip().strip('"') for name in header.split(separator)]
     facts = {name for name in names if name.startswith("Metadata_")}
     others = [name for name in names if name not in facts]
     wells = bool(facts & {"Metadata_Well", "Metadata_well_position", "Metadata_Plate"})

@@ -42,8 +42,8 @@ from .top_bar import TopBar
 if TYPE_CHECKING:
     from napari import Viewer
 
-_TABLES = (".parquet", ".csv", ".csv.gz", ".h5ad", SUFFIX)
-_FILTER = f"Tables and saved browsers (*.parquet *.csv *.csv.gz *.h5ad *{SUFFIX});;All files (*)"
+_TABLES = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".h5ad", SUFFIX)
+_FILTER = f"Tables and saved browsers (*.parquet *.csv *.csv.gz *.tsv *.tsv.gz *.h5ad *{SUFFIX});;All files (*)"
 _WELCOME = (
     "Open a table of wells or sites, or drop one here.\n\n"
     "wells.parquet, sites.parquet, AnnData, and tables of CellProfiler and pycytominer"

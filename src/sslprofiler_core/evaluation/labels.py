@@ -32,7 +32,10 @@ def choose_label(metadata: pd.DataFrame, label: str | None = None) -> str:
         for name in LABELS:
             if name in metadata and metadata[name].notna().any():
                 return name
-        raise UserError(f"No column {LABELS[0]} holds labels. {_columns(metadata)}")
+        raise UserError(
+            f"No column {LABELS[0]} holds labels. Give `sslprofiler embed` the plates' metadata, or name a column with "
+            f"--label. {_columns(metadata)}"
+        )
     return _column(metadata, label)
 
 
@@ -107,8 +110,8 @@ def _column(metadata: pd.DataFrame, name: str) -> str:
     for candidate in (name, f"Metadata_{name}"):
         if candidate in metadata:
             return candidate
-    raise UserError(f"There is no column {name!r}. {_columns(metadata)}")
+    raise UserError(f"There is no column {name!r}. {_columns(metadata)} Name one of them.")
 
 
 def _columns(metadata: pd.DataFrame) -> str:
-    return f"Columns there: {', '.join(str(c) for c in metadata.columns)}. Name one of them."
+    return f"Columns there: {', '.join(str(c) for c in metadata.columns)}."

@@ -51,7 +51,7 @@ class Derived:
 def derived_path(table: Path, kind: Kind, option: str = "") -> Path:
     """Where a derived table lies: ``wells.umap.parquet`` beside ``wells.parquet``."""
     stem = table.name
-    for ending in (".parquet", ".csv.gz", ".csv", ".h5ad"):
+    for ending in (".parquet", ".gz", ".csv", ".tsv", ".h5ad"):
         stem = stem.removesuffix(ending)
     return table.with_name(f"{stem}.{_SUFFIXES[kind]}{option}.parquet")
 

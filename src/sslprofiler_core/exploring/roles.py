@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sslprofiler_core.profiling.csv_files import PLATE_NAMES, WELL_NAMES
+
 PREFIX = "Metadata_"
 
-# Names without prefix and case, the first found wins: ours, then JUMP's, pycytominer's and CellProfiler's.
-_PLATE = ("plate", "assay_plate_barcode", "plate_id", "barcode", "plateid", "plate_name")
-_WELL = ("well", "well_position", "well_id", "wellid", "well_name")
+# Names without prefix and case, the first found wins, as for plates and wells.
 _SITE = ("site", "field", "fieldid", "site_id", "fov", "field_id")
 _LABEL = (
     "compound",
@@ -54,7 +54,7 @@ def roles_of(metadata: pd.DataFrame) -> Roles:
     def first(names: tuple[str, ...]) -> str | None:
         return next((by_name[name] for name in names if name in by_name), None)
 
-    return Roles(first(_PLATE), first(_WELL), first(_SITE), first(_LABEL), first(_CELL_LINE))
+    return Roles(first(PLATE_NAMES), first(WELL_NAMES), first(_SITE), first(_LABEL), first(_CELL_LINE))
 
 
 def natural_names(metadata: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.plates.remote_cache import is_url, mirrored
+from sslprofiler_core.profiling.csv_files import is_csv, read_csv
 from sslprofiler_core.profiling.parquet import (
     open_parquet,
     read_metadata_columns,
@@ -146,8 +147,8 @@ def open_table(path: Path | str) -> TableView:
     Parameters
     ----------
     path
-        A wells table; a sites table (a folder); a Parquet, CSV or CSV.gz table of CellProfiler or pycytominer, one
-        column a feature; an AnnData file (``.h5ad``, with the ``anndata`` extra).
+        A wells table; a sites table (a folder); a Parquet, CSV or TSV table (or .gz) of CellProfiler or pycytominer,
+        one column a feature; an AnnData file (``.h5ad``, with the ``anndata`` extra).
 
     Raises
     ------
@@ -162,7 +163,7 @@ def open_table(path: Path | str) -> TableView:
         from .anndata_tables import open_anndata
 
         view = open_anndata(path)
-    elif name.endswith((".csv", ".csv.gz")):
+    elif is_csv(path):
         view = _open_csv(path)
     elif path.is_dir():
         view = _open_sites(path)
@@ -274,31 +275,21 @@ def file_features(path: Path, names: list[str]) -> NDArray[np.float32]:
 
 
 def _open_csv(path: Path) -> TableView:
-    head = read_csv(path, nrows=200)
+    head = read_csv(path, rows=200)
     number = {str(name): pd.api.types.is_numeric_dtype(head[name]) for name in head.columns}
     facts = [name for name in number if is_fact(name, number[name] and not head[name].isna().all())]
     features = [name for name in number if name not in facts and not is_row_number(name)]
-    count = len(read_csv(path, usecols=[head.columns[0]])) if not facts else 0
-    metadata = read_csv(path, usecols=facts) if facts else pd.DataFrame(index=range(count))
+    count = len(read_csv(path, [head.columns[0]])) if not facts else 0
+    metadata = read_csv(path, facts) if facts else pd.DataFrame(index=range(count))
 
     def read() -> NDArray[np.float32]:
         if not features:
             return np.empty((len(metadata), 0), np.float32)
-        frame = read_csv(path, usecols=features).select_dtypes("number")
+        frame = read_csv(path, features).select_dtypes("number")
         return standardised(frame.to_numpy(np.float32, na_value=np.nan))
 
     order = [name for name in facts if name in metadata]
     return make_view(path, "foreign", metadata[order], read, {}, _feature_notes(path, len(features)))
-
-
-def read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    """Read a CSV, or say what is wrong with it."""
-    try:
-        frame: pd.DataFrame = pd.read_csv(path, low_memory=False, **options)
-    except (OSError, ValueError, EOFError) as error:
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read as a table: {problem}. Give a CSV, Parquet or h5ad file.") from error
-    return frame
 
 
 def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -110,7 +110,9 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     except FileNotFoundError as error:
         raise UserError(f"There is no table {path}. Check the path.") from error
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} is not a Parquet table, or is cut short. Write it again.") from error
+        raise UserError(
+            f"{path} is not a Parquet table, or is cut short. Write it again, or give a CSV or h5ad file."
+        ) from error
 
 
 def read_metadata_columns(path: Path) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sslprofiler_core.errors import UserError
 
+from .csv_files import is_csv, read_csv
 from .parquet import (
     open_parquet,
     read_metadata_columns,
@@ -181,8 +182,9 @@ def read_wells(path: Path | str | Sequence[Path | str]) -> WellsTable:
     Parameters
     ----------
     path
-        A wells table; a Parquet, CSV or CSV.gz file with ``Metadata_`` columns and one numeric column a feature, as
-        CellProfiler and pycytominer make; an AnnData file (``.h5ad``); or several files, whose rows are put together.
+        A wells table; a Parquet, CSV or TSV file (or .gz) with ``Metadata_`` columns and one numeric column a
+        feature, as CellProfiler and pycytominer make; an AnnData file (``.h5ad``); or several files, whose rows are put
+        together.
 
     Raises
     ------
@@ -213,15 +215,15 @@ def read_metadata(path: Path | str) -> pd.DataFrame:
     path = Path(path)
     if path.is_dir():
         return pd.concat([read_metadata_columns(part) for part in sites_parts(path)], ignore_index=True)
-    if _is_csv(path):
-        return _read_csv(path, lambda name: name.startswith("Metadata_"))
+    if is_csv(path):
+        return read_csv(path, lambda name: name.startswith("Metadata_"))
     return read_metadata_columns(path)
 
 
 def read_info(path: Path | str) -> dict[str, Any]:
     """Read what a table's metadata key ``sslprofiler`` holds: empty for tables made by others."""
     path = Path(path)
-    if _is_csv(path):
+    if is_csv(path):
         return {}
     part = sites_parts(path)[0] if path.is_dir() else path
     return schema_info(open_parquet(part).schema_arrow, part)
@@ -262,8 +264,8 @@ def _read_wells_file(path: Path) -> _Read:
         _check_keys(metadata, path)
         facts = [name for name in metadata.columns if str(name).startswith("Metadata_")]
         frame = pd.concat([metadata[facts], pd.DataFrame(values, columns=list(names))], axis=1)
-    elif _is_csv(path):
-        frame = _read_csv(path)
+    elif is_csv(path):
+        frame = read_csv(path)
     else:
         schema = open_parquet(path).schema_arrow
         info = schema_info(schema, path)
@@ -337,17 +339,3 @@ def _places(names: tuple[str, ...] | int, own: tuple[str, ...] | int) -> list[in
     assert isinstance(names, tuple) and isinstance(own, tuple)
     where = {name: i for i, name in enumerate(own)}
     return [where[name] for name in names]
-
-
-def _is_csv(path: Path) -> bool:
-    return path.name.lower().endswith((".csv", ".csv.gz"))
-
-
-def _read_csv(path: Path, columns: Any = None) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, usecols=columns, low_memory=False)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no table {path}. Check the path.") from error
-    except (OSError, ValueError, EOFError) as error:
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read as a table: {problem}. Give a CSV, CSV.gz or Parquet file.") from error

@@ -143,6 +143,16 @@ def test_code_selects_the_same_rows(which: str, count: int, request: pytest.Fixt
     assert "iloc" not in code
 
 
+def test_code_reads_a_text_as_the_browser_does(tmp_path: Path) -> None:
+    frame = metadata_of(20).assign(Metadata_Plate=["0001", "0002"] * 10, Cells_Area=np.arange(20) / 4)
+    frame.to_csv(tmp_path / "w.csv", index=False, sep=";", decimal=",")
+    table = open_table(tmp_path / "w.csv")
+    code = selection_code(table, np.array([3, 8]))
+    assert run(code)["Metadata_Plate"].tolist() == ["0002", "0001"] and "iloc" not in code
+    path = export_rows(table, table.metadata, ROWS, tmp_path / "out.csv", features=True)
+    np.testing.assert_array_equal(read_wells(path).profiles[:, 0], ROWS / 4)
+
+
 def test_rows_that_keys_cannot_tell_apart_are_numbered(tmp_path: Path) -> None:
     frame = metadata_of(20)
     frame.loc[5, "Metadata_Well"] = frame.loc[3, "Metadata_Well"]
