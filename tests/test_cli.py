@@ -122,11 +122,24 @@ def test_a_wrong_option_shows_usage(options: list[str], capfd: pytest.CaptureFix
     assert "usage: sslprofiler" in capfd.readouterr().err
 
 
+def test_one_set_is_enough_for_several_settings_wherever_it_stands() -> None:
+    parser = cli.build_parser()
+    for words in (
+        "train --set train.batch=8 loss.weight=2 P --channels all --set model.depth=1 plates.tile=9",
+        "train P --channels all --set train.batch=8 loss.weight=2 model.depth=1 plates.tile=9",
+        "train --set train.batch=8 --set loss.weight=2 model.depth=1 --channels all --set plates.tile=9 P",
+    ):
+        arguments = parser.parse_args(cli._each_set(words.split()))
+        assert arguments.plates == [Path("P")]
+        assert arguments.set == ["train.batch=8", "loss.weight=2", "model.depth=1", "plates.tile=9"]
+    assert cli._each_set(["inspect", "a.b=c", "d.e=f"]) == ["inspect", "a.b=c", "d.e=f"]
+
+
 def test_the_main_job(simulated: Path, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Train, embed and profile; the run's metadata reaches the wells without being given again."""
     images, sets = str(simulated / "images"), [part for setting in small for part in ("--set", setting)]
     run, sites, wells = (str(tmp_path / name) for name in ("run", "sites.parquet", "wells.parquet"))
-    assert train_main([images, "--channels", "brightfield", "--out", run, "--recipe", "tiny", *sets]) == 0
+    assert train_main([images, "--channels", "brightfield", "--out", run, "--recipe", "tiny", "--set", *small]) == 0
     assert f"Trained 12 steps: {run}" in capfd.readouterr().out
     metadata = ["--metadata", str(simulated / "metadata")]
     shutil.rmtree(run)

@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,13 +27,14 @@ from sslprofiler_core.plates.layouts import only_layout
 from sslprofiler_core.profiling.commands import embed_options, profile_options, run_embed, run_profile
 
 Command = Callable[[argparse.Namespace], int]
+_SETTING = re.compile(r"\w+\.\w+=")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sslprofiler``; returns the exit status (0 done, 2 an error that the user can put right)."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal or the pipe cannot show is no reason to end
         sys.stdout.reconfigure(errors="backslashreplace")
-    arguments = build_parser().parse_args(argv)
+    arguments = build_parser().parse_args(_each_set(sys.argv[1:] if argv is None else argv))
     if getattr(arguments, "pattern", None):
         arguments.plates = [path / arguments.pattern for path in arguments.plates]
     command: Command = arguments.command
@@ -57,6 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             print(f"sslprofiler: {text}", file=sys.stderr)
             return 2
+
+
+def _each_set(words: Sequence[str]) -> list[str]:
+    """``--set a.b=1 c.d=2`` as ``--set a.b=1 --set c.d=2``: argparse would take the second for plates."""
+    told: list[str] = []
+    setting = False
+    for word in words:
+        if setting and told[-1] != "--set" and _SETTING.match(word):
+            told.append("--set")
+        setting = word == "--set" or (setting and bool(_SETTING.match(word)))
+        told.append(word)
+    return told
 
 
 def _show_warning(
@@ -128,7 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--recipe", help="name or TOML file (default: paper-vits14, or with --resume what the run was started with)"
     )
-    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of the recipe")
+    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change settings of the recipe")
     one.add_argument("--resume", action="store_true", help="go on where the run was stopped")
     one.add_argument("--estimate", action="store_true", help="say what it means (pairs, memory, time here), and end")
     one.add_argument("--json", action="store_true", help="with --estimate: print JSON")

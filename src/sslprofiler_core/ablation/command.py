@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scale", choices=("tiny", "paper"), default="paper", help="sizes of views and networks (default %(default)s)"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of every row's recipe"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change settings of every row's recipe"
     )
     parser.add_argument(
         "--at-once", type=int, metavar="N", help="trainings at a time (default: one a GPU, two on a CPU)"
