@@ -124,6 +124,8 @@ def test_folds_are_asked_for(tmp_path: Path) -> None:
     path = write_wells(tmp_path / "wells.parquet", table.metadata, table.profiles, {})
     with pytest.raises(UserError, match="--folds 1"):
         evaluate(path, tmp_path / "report", folds=1)
+    with pytest.raises(UserError, match="alpha = -1"):
+        evaluate(path, tmp_path / "report", align=-1.0)
     scores = score_all(screen(6), folds=3, fast=True).scores
     assert {len(np.unique(s.folds)) for s in scores if s.metric == "knn_accuracy"} == {3}
     assert {len(np.unique(s.folds)) for s in scores if s.metric == "knn_accuracy_not_same_plate"} == {6}

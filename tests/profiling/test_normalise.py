@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,14 @@ from sklearn.preprocessing import StandardScaler
 
 from sslprofiler_core.cli import main
 from sslprofiler_core.errors import UserError
-from sslprofiler_core.profiling import read_wells, sphere, standardise_plates, weight_groups, write_sites_part
+from sslprofiler_core.profiling import (
+    profile_sites,
+    read_wells,
+    sphere,
+    standardise_plates,
+    weight_groups,
+    write_sites_part,
+)
 
 PLATES = np.repeat(["P1", "P2"], 30)
 CONTROLS = np.tile(np.arange(30) < 12, 2)
@@ -112,6 +120,8 @@ def test_what_cannot_be_normalised_is_said() -> None:
         weight_groups(values, {"a": 5}, {"x": 1.0})
     with pytest.raises(UserError, match="no number from 0"):
         weight_groups(values, {"a": 5}, {"a": -1.0})
+    with pytest.raises(UserError, match="All channel groups weigh 0"):
+        weight_groups(values, {"a": 2, "b": 3}, {"a": 0.0, "b": 0.0})
 
 
 @pytest.fixture
@@ -158,6 +168,25 @@ def test_the_command_does_all_in_order(sites: Path, tmp_path: Path, capsys: pyte
     assert main(["profile", str(sites), "--out", str(out), "--weight", "brightfield"]) == 2
     assert main(["profile", str(sites), "--out", str(out), "--standardise", "plate", "--control", "Compound=c1"]) == 2
     assert "--control is for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"align": 2.0}, "alpha = 2.0"),
+        ({"sphering": -1.0}, "--sphere -1.0"),
+        ({"weights": {"x": 1.0}}, "no channel group 'x'"),
+        ({"weights": {"fluorescence": 0.0, "brightfield": 0.0}}, "weigh 0"),
+        ({}, "is a folder"),
+    ],
+)
+def test_wrong_options_are_said_before_the_work(
+    sites: Path, tmp_path: Path, options: dict[str, Any], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sslprofiler_core.profiling.profile._profile_plate", None)
+    with pytest.raises(UserError, match=word):
+        profile_sites(sites, tmp_path / "wells.parquet" if options else sites, **options)
+    assert not (tmp_path / "wells.parquet").exists()
 
 
 @pytest.mark.soak

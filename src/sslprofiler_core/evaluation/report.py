@@ -11,6 +11,7 @@ import numpy as np
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.exploring.nearest import Metric
 from sslprofiler_core.profiling import WellsTable, read_wells
+from sslprofiler_core.profiling.alignment import check_alpha
 
 from .checks import check_wells
 from .facts import Evaluation, Settings
@@ -72,6 +73,8 @@ def evaluate(
     """
     out = Path(out)
     _make_folder(out)
+    if align is not None:
+        check_alpha(align)
     if folds < 2:
         raise UserError(f"--folds {folds} leaves nothing to train on. Give 2 or more.")
     table, warnings, notes = check_wells(_clipped(read_wells(wells), clip))

@@ -50,8 +50,7 @@ def align(
     Paper 3.3.3: ``mu_w = 1 / N_p sum_j z_j^w`` over the plates j, then ``z_j^w <- alpha z_j^w + (1 - alpha) mu_w``. A
     plate counts once in its centre even where a well stands in the table twice (our choice). Sums are float64.
     """
-    if not 0.0 <= alpha <= 1.0:
-        raise UserError(f"alpha = {alpha} is out of range. Give the part of a profile to keep, from 0 to 1.")
+    check_alpha(alpha)
     aligned = profiles_WD if in_place else np.array(profiles_WD)
     rows = np.arange(len(aligned)) if moving_W is None else np.flatnonzero(moving_W)
     if alpha == 1.0 or not rows.size:
@@ -121,3 +120,9 @@ def align_plates(profiles: pd.DataFrame, alpha: float, plates: Collection[str] |
         profiles[features].to_numpy(np.float64), own, profiles["Metadata_Well"].to_numpy(), alpha, moving
     )
     return aligned
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse what `align_profiles` cannot take, before there is anything to align."""
+    if not 0.0 <= alpha <= 1.0:
+        raise UserError(f"alpha = {alpha} is out of range. Give the part of a profile to keep, from 0 to 1.")

@@ -5,7 +5,7 @@ Each function takes and gives an array (W, D) and works alone. ``in_place=True``
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,8 +97,7 @@ def sphere(
     UserError
         For an epsilon below 0 or without end, fewer than three rows to fit on, or such as do not differ.
     """
-    if not 0.0 <= epsilon < np.inf:
-        raise UserError(f"--sphere {epsilon} is out of range. Give a small number from 0 on, such as 1e-6.")
+    check_epsilon(epsilon)
     profiles = profiles_WD if in_place else np.array(profiles_WD)
     fitted = np.arange(len(profiles)) if controls_W is None else np.flatnonzero(controls_W)
     if len(fitted) < 3:
@@ -125,6 +124,12 @@ def sphere(
         part = (profiles[start : start + _ROWS] - mean).astype(profiles.dtype)
         profiles[start : start + _ROWS] = profiles.dtype.type(rest) * part + ((part @ axes_Dr) * gains) @ axes_Dr.T
     return profiles
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Refuse what `sphere` cannot take, before there is anything to sphere."""
+    if not 0.0 <= epsilon < np.inf:
+        raise UserError(f"--sphere {epsilon} is out of range. Give a small number from 0 on, such as 1e-6.")
 
 
 def _gram(rows_NM: Array) -> NDArray[np.float64]:
@@ -159,15 +164,10 @@ def weight_groups(
     Raises
     ------
     UserError
-        For a group that is not there, or a negative weight.
+        For a group that is not there, a negative weight, or none above 0.
     """
+    check_weights(weights, widths)
     profiles = profiles_WD if in_place else np.array(profiles_WD)
-    unknown = [name for name in weights if name not in widths]
-    if unknown:
-        raise UserError(f"There is no channel group {unknown[0]!r} to weigh. The table has: {', '.join(widths)}.")
-    wrong = [name for name, weight in weights.items() if not (np.isfinite(weight) and weight >= 0.0)]
-    if wrong:
-        raise UserError(f"The weight {weights[wrong[0]]} of {wrong[0]} is no number from 0 on. Give one, such as 0.5.")
     if sum(widths.values()) != profiles.shape[1]:
         raise ValueError(f"groups {dict(widths)} do not make up {profiles.shape[1]} columns")
     stop = 0
@@ -177,6 +177,18 @@ def weight_groups(
         size = float(np.sqrt(np.mean([np.square(row, dtype=np.float64).sum() for row in block]))) if len(block) else 0.0
         block *= weights.get(name, 1.0) / size if size > 0.0 else 0.0
     return profiles
+
+
+def check_weights(weights: Mapping[str, float], groups: Collection[str]) -> None:
+    """Refuse what `weight_groups` cannot take, before there is anything to weigh."""
+    unknown = [name for name in weights if name not in groups]
+    if unknown:
+        raise UserError(f"There is no channel group {unknown[0]!r} to weigh. The table has: {', '.join(groups)}.")
+    wrong = [name for name, weight in weights.items() if not (np.isfinite(weight) and weight >= 0.0)]
+    if wrong:
+        raise UserError(f"The weight {weights[wrong[0]]} of {wrong[0]} is no number from 0 on. Give one, such as 0.5.")
+    if not any(weights.get(group, 1.0) for group in groups):
+        raise UserError("All channel groups weigh 0: nothing would be left. Give one of them a weight above 0.")
 
 
 def parse_weights(texts: Sequence[str]) -> dict[str, float]:

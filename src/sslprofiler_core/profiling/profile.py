@@ -16,6 +16,7 @@ from sslprofiler_core.errors import UserError
 from sslprofiler_core.progress import progress_bar
 
 from .alignment import align as align_profiles
+from .alignment import check_alpha
 from .merging import (
     SLOTS,
     SiteCountWarning,
@@ -25,9 +26,9 @@ from .merging import (
     merge_granularities,
     merge_places,
 )
-from .normalise import sphere, standardise_plates, weight_groups
+from .normalise import check_epsilon, check_weights, sphere, standardise_plates, weight_groups
 from .parquet import read_metadata_columns
-from .tables import KEYS, SitesTable, read_info, read_sites_part, sites_parts, write_wells
+from .tables import KEYS, SitesTable, check_wells_path, read_info, read_sites_part, sites_parts, write_wells
 
 Features = Literal["cls", "cls+patch"]
 Standardise = Literal["controls", "plate"]
@@ -83,7 +84,8 @@ def profile_sites(
     Raises
     ------
     UserError
-        For a path that is no sites table, parts that do not belong together, or a well with a site twice.
+        For a path that is no sites table, parts that do not belong together, a well with a site twice, or options that
+        are out of range.
 
     Warns
     -----
@@ -92,7 +94,12 @@ def profile_sites(
     UserWarning
         When sites that are concatenated have stage positions on some plates only.
     """
+    if align is not None:
+        check_alpha(align)
+    if sphering is not None:
+        check_epsilon(sphering)
     parts = sites_parts(sites_path)
+    check_wells_path(out)
     rows = sum(len(read_metadata_columns(part)[list(KEYS)].drop_duplicates()) for part in parts)
     tables: list[pd.DataFrame] = []
     merged = np.empty((0, 0), np.float32)
@@ -110,6 +117,8 @@ def profile_sites(
                     f"{part} has channel groups {', '.join(own)}, other parts {', '.join(groups)}. "
                     "Embed its plate again."
                 )
+            if weights and not tables:
+                check_weights(weights, groups)
             metadata, values, filled, own_widths = _profile_plate(table, groups, sites, features, part)
             layout, by_position = field_places(table.metadata)
             layouts[by_position].setdefault(tuple(layout.tolist()), str(metadata["Metadata_Plate"].iloc[0]))

@@ -169,10 +169,16 @@ def write_wells(
     info
         As of the sites table, and any alignment applied.
     """
+    path = check_wells_path(path)
+    write_parquet(path, _metadata_first(metadata), {PROFILE: np.asarray(profiles_WD, np.float32)}, info)
+    return path
+
+
+def check_wells_path(path: Path | str) -> Path:
+    """Refuse a path that no wells table can have, before there is one to write."""
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder. Name a file for the wells table, for example {path / 'wells.parquet'}.")
-    write_parquet(path, _metadata_first(metadata), {PROFILE: np.asarray(profiles_WD, np.float32)}, info)
     return path
 
 
