@@ -122,6 +122,15 @@ def test_a_wrong_option_shows_usage(options: list[str], capfd: pytest.CaptureFix
     assert "usage: sslprofiler" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("words", ["simulate {}", "demo --out {}", "evaluate w.csv --out {}"])
+@pytest.mark.parametrize("seed", ["-1", "9223372036854775808"])
+def test_a_seed_that_is_none_is_refused_before_the_work(
+    words: str, seed: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words.format(tmp_path / "out").split(), "--seed", seed]) == 2
+    assert f"--seed {seed} is out of range" in capfd.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_one_set_is_enough_for_several_settings_wherever_it_stands() -> None:
     parser = cli.build_parser()
     for words in (

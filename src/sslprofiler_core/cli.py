@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.filterwarnings("default", category=UserWarning)
         warnings.showwarning = _show_warning
         try:
+            if not 0 <= getattr(arguments, "seed", 0) < 2**63:
+                raise UserError(f"--seed {arguments.seed} is out of range. Give a whole number from 0 to 2^63 - 1.")
             with only_layout(getattr(arguments, "layout", None)):
                 return command(arguments)
         except UserError as error:

@@ -169,8 +169,9 @@ def test_images_out_of_range_are_refused(value: float) -> None:
 
 
 def test_strengths_out_of_range_are_refused() -> None:
-    with pytest.raises(UserError, match="shot"):
-        microscope_noise(torch.rand(1, 1, 2, 2), shot=0.0)
+    for shot in (0.0, 1e-9, math.nan):
+        with pytest.raises(UserError, match="shot"):
+            microscope_noise(torch.rand(1, 1, 2, 2), shot=shot)
     for keys in ([1], [1, 2, 3, 4]):
         with pytest.raises(UserError, match=f"3 images, but {len(keys)} keys"):
             microscope_noise(torch.rand(3, 1, 2, 2), keys_B=keys)

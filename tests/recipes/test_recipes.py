@@ -51,11 +51,23 @@ def test_settings_can_be_changed_one_by_one() -> None:
         ("augment.size=65", "not a multiple of model.patch"),
         ("model.heads=5", "not a multiple of heads"),
         ("augment.crop=[0.9, 0.2]", "crop must ascend"),
+        ("augment.noise_shot=1e-9", r"augment\.noise_shot"),
+        ("train.seed=99999999999999999999", r"below 2\^63"),
     ],
 )
 def test_mistakes_are_named(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_recipe("tiny", [override])
+
+
+def test_an_objective_without_terms_is_refused() -> None:
+    nothing = ["loss.dino_masked=0", "loss.dino_local=0", "loss.ibot=0"]
+    with pytest.raises(UserError, match="nothing would be learned"):
+        load_recipe("tiny", nothing)
+    crops = ["augment.kind=dinov2", "augment.local_size=32"]
+    assert load_recipe("tiny", nothing + crops).loss.dino_crops == 1.0
+    with pytest.raises(UserError, match="nothing would be learned"):
+        load_recipe("tiny", [*nothing, *crops, "loss.dino_crops=0"])
 
 
 def test_a_missing_or_broken_recipe_is_named(tmp_path: Path) -> None:

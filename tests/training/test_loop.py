@@ -286,6 +286,8 @@ def test_sites_are_cut_into_tiles_to_make_pairs(start: Train, run: RunFolder, im
         for site in plate.sites:
             if site.site > 1:
                 remove(site)
+    with pytest.raises(UserError, match=r"are 3 x 3 px with plates\.tile = 20, less than a patch"):
+        start("plates.tile=20", "augment.size=16", images=images)
     assert start("plates.tile=2", "augment.size=16", images=images).reason == "finished"
     assert [event for event in run.events() if event["event"] == "warning"] == []
     assert load_model(run.path).recipe.plates.tile == 2

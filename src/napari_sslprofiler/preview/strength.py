@@ -17,13 +17,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sslprofiler_core.recipes import AugmentRecipe
+from sslprofiler_core.recipes.schema import LEAST_SHOT
 
 if TYPE_CHECKING:
     from sslprofiler_core.recipes import Recipe
 
 ODDS, FACTOR = 1.5, 1.25
 _PROBABILITIES = ("flip", "rotation", "elastic", "jitter", "noise", "blur_local")
-_STRENGTHS = ("elastic_alpha", "brightness", "contrast", "noise_shot", "noise_dark", "noise_read")
+_STRENGTHS = ("elastic_alpha", "brightness", "contrast", "noise_dark", "noise_read")
 _SMALLEST_CROP = 0.02  # of the site: below, a view shows next to nothing
 
 
@@ -36,6 +37,7 @@ def stronger(recipe: Recipe, steps: int = 1) -> Recipe:
     changed = {
         **{name: _odds(getattr(augment, name), odds) for name in _PROBABILITIES},
         **{name: _rounded(getattr(augment, name) * factor) for name in _STRENGTHS},
+        "noise_shot": max(LEAST_SHOT, _rounded(augment.noise_shot * factor)),
         "crop": (min(high, max(_SMALLEST_CROP, _odds(low, 1.0 / odds))), high),
         "aspect": (_rounded(first**factor), _rounded(last**factor)),
         "blur": tuple(_odds(part, odds) for part in augment.blur),

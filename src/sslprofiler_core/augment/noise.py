@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.keys import Keys, fold
+from sslprofiler_core.recipes.schema import LEAST_SHOT
 
 from .parallel import run_parts
 from .transfer import send
@@ -93,9 +94,10 @@ def microscope_noise(
     UserError
         If the images are not in [0, 1], a strength is out of range, or there are not as many keys as images.
     """
-    if not (shot > 0.0 and read >= 0.0 and math.isfinite(shot + dark + read)):
+    if not (shot >= LEAST_SHOT and read >= 0.0 and math.isfinite(shot + dark + read)):
         raise UserError(
-            f"Microscope noise wants shot > 0 and read >= 0, not shot = {shot}, dark = {dark}, read = {read}."
+            f"Microscope noise wants shot >= {LEAST_SHOT:g} and read >= 0, not "
+            f"shot = {shot}, dark = {dark}, read = {read}."
         )
     if images_BCHW.numel():
         low, high = (float(x) for x in torch.aminmax(images_BCHW))

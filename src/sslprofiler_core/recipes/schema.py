@@ -17,6 +17,8 @@ Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Above0 = Annotated[float, Field(gt=0.0)]
 
+LEAST_SHOT = 1e-6  # shot noise of a thousandth of full scale, at full scale; the tables of less would fill memory
+
 
 class Section(BaseModel):
     """A recipe's section: unknown keys are errors, values do not change."""
@@ -134,7 +136,7 @@ class AugmentRecipe(Section):
     brightness: NonNegative = Field(0.4, description="Maximum brightness change alpha_b (paper 3.2.2)")
     contrast: NonNegative = Field(0.4, description="Maximum contrast change alpha_c (paper 3.2.2)")
     noise: Fraction = Field(0.5, description="Probability of microscope noise (paper 6.1)")
-    noise_shot: Above0 = Field(0.1, description="Shot noise scale (paper 6.1)")
+    noise_shot: Annotated[float, Field(ge=LEAST_SHOT)] = Field(0.1, description="Shot noise scale (paper 6.1)")
     noise_dark: NonNegative = Field(0.05, description="Dark level (paper 6.1)")
     noise_read: NonNegative = Field(0.01, description="Standard deviation of the read noise (paper 6.1)")
     blur: tuple[Fraction, Fraction] = Field(
@@ -262,6 +264,8 @@ class TrainRecipe(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
+        if self.seed >= 2**63:
+            raise ValueError("seed must be below 2^63")
         if self.accumulate > 1 and self.batch % (2 * self.accumulate):
             raise ValueError(
                 f"batch {self.batch} cannot be cut into accumulate = {self.accumulate} parts of site pairs"
@@ -294,6 +298,14 @@ class Recipe(Section):
         for name, size in sides:
             if size % self.model.patch:
                 raise ValueError(f"{name} = {size} is not a multiple of model.patch = {self.model.patch}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> Self:
+        loss = self.loss
+        crops = loss.dino_crops if self.augment.local_crops else 0.0
+        if not (loss.dino_masked or loss.dino_local or loss.ibot or crops):
+            raise ValueError("loss.dino_masked, loss.dino_local and loss.ibot are all 0: nothing would be learned")
         return self
 
     @property

@@ -259,6 +259,13 @@ def _open(
     """
     opened = [tile_plate(plate, recipe.plates.tile) for plate in open_plates(paths, channels=channels_file, check=True)]
     require_same_channels(opened)
+    small = next((plate for plate in opened if plate.shape and min(plate.shape) < recipe.model.patch), None)
+    if small is not None and small.shape is not None:
+        raise UserError(
+            f"Sites of plate {small.name} are {small.shape[1]} x {small.shape[0]} px with plates.tile = "
+            f"{recipe.plates.tile}, less than a patch of the network ({recipe.model.patch} px). "
+            "Use a smaller plates.tile."
+        )
     warnings = [text for plate in opened if (text := describe_gaps(plate))]
     compounds: dict[tuple[str, str], str] = {}
     if metadata is not None:

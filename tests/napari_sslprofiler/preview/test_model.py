@@ -29,6 +29,7 @@ from sslprofiler_core.augment import draw_views, render_views, view_keys
 from sslprofiler_core.augment.draw import Drawn
 from sslprofiler_core.plates import Channel, Plate, Site
 from sslprofiler_core.recipes import AugmentRecipe, Recipe, load_recipe
+from sslprofiler_core.recipes.schema import LEAST_SHOT
 
 
 def _drawn(seed: int, height: int, width: int, recipe: AugmentRecipe) -> Drawn:
@@ -98,6 +99,7 @@ def test_stronger_is_stronger_and_what_is_off_stays_off() -> None:
     assert up.aspect[0] < 0.75 < down.aspect[0] and down.aspect[1] < 4 / 3 < up.aspect[1]
     assert up.rotation == down.rotation == 1.0
     assert stronger(load_recipe("tiny"), 5).augment.noise == 0.0
+    assert stronger(recipe, -200).augment.noise_shot == LEAST_SHOT
 
 
 def test_back_to_the_paper_keeps_what_the_network_needs() -> None:
