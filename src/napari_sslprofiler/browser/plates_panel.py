@@ -11,7 +11,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication, QResizeEvent
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -24,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_sslprofiler import style
 from napari_sslprofiler.background import Latest
+from napari_sslprofiler.names_box import NamesBox
 from napari_sslprofiler.plates.plate_map import PlateMap
 
 from .colouring import Colouring
@@ -70,7 +70,7 @@ class PlatesPanel(QWidget):
         super().__init__()
         self._state, self._viewer = state, viewer
         self.map, self.strip, self.key = PlateMap(), PlateStrip(), ColourKey()
-        self.plate_box = QComboBox()
+        self.plate_box = NamesBox("Plate")
         self.before, self.after = QToolButton(), QToolButton()
         self.everywhere = QCheckBox("Select on all plates")
         self.controls_button = QPushButton()
@@ -103,10 +103,8 @@ class PlatesPanel(QWidget):
     # --- Building --------------------------------------------------------------------------------------------------
 
     def _set_up(self) -> None:
-        self.plate_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.plate_box.setMinimumContentsLength(11)
         self.plate_box.setMaxVisibleItems(30)
-        self.plate_box.setAccessibleName("Plate")
         for button, words, tip, step in (
             (self.before, "‹", "The plate before", -1),
             (self.after, "›", "The next plate", 1),

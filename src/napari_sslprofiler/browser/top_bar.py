@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QMenu,
+    QSizePolicy,
     QToolButton,
     QWidget,
 )
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_sslprofiler import style
 
 from .columns import title_of
+from .gallery_flow import FlowBar
 from .jobs import COMPUTED
 from .state import BrowserState
 
@@ -28,7 +30,7 @@ _WHAT_IS_FOUND = "what the search finds"
 
 
 class TopBar(QWidget):
-    """Two rows of controls.
+    """Two rows of controls, three where the widget is narrow.
 
     Signals
     -------
@@ -64,17 +66,14 @@ class TopBar(QWidget):
         first.addWidget(self.table_name, 1)
         for button in (self.select_button, self.map_button, self.save_button):
             first.addWidget(button)
-        second = QHBoxLayout()
-        second.setSpacing(style.GAP)
-        second.addWidget(QLabel("Colour by"))
-        second.addWidget(self.colour, 1)
-        second.addWidget(self.search, 1)
-        second.addWidget(self.only)
+        for widget in (self.colour, self.search):
+            widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        second = FlowBar(QLabel("Colour by"), self.colour, self.search, self.only, gap=style.GAP)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setVerticalSpacing(style.GAP)
         layout.addLayout(first, 0, 0)
-        layout.addLayout(second, 1, 0)
+        layout.addWidget(second, 1, 0)
         self._typing = QTimer(self)
         self._typing.setSingleShot(True)
         self._typing.setInterval(150)

@@ -27,6 +27,7 @@ from napari_sslprofiler.state import session_of
 
 from .banner import Banner
 from .calm import Calm
+from .dock_room import DockRoom
 from .export_menu import TakeAway
 from .image_link import ImageLink
 from .jobs import COMPUTED, MAP_AT_ONCE, Jobs, Opened
@@ -87,6 +88,7 @@ class BrowserWidget(Calm):
         self.cancel = QPushButton("Cancel")
         self.setAcceptDrops(True)
         self.setMinimumSize(360, 420)
+        DockRoom(self)
         self._lay_out()
         self._fill_menus()
         self._connect()

@@ -114,7 +114,7 @@ def plate_summary(plate: Plate) -> str:
         _count(len(plate.channels), "channel"),
     ]
     if plate.shape is not None:
-        parts.append(f"{plate.shape[1]} x {plate.shape[0]} px")
+        parts.append(f"{plate.shape[1]} × {plate.shape[0]} px")
     if plate.pixel_size_um is not None:
         parts.append(f"{plate.pixel_size_um:.3g} µm a pixel")
     return " · ".join([*parts, plate.layout])

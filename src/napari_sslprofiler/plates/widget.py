@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
 from napari_sslprofiler import style
 from napari_sslprofiler.background import Report, Task
 from napari_sslprofiler.lifetime import hear
+from napari_sslprofiler.names_box import NamesBox
 from napari_sslprofiler.plates.gap_list import GapList
 from napari_sslprofiler.plates.legend import Legend
 from napari_sslprofiler.plates.opening import measure_contrast, open_screen, with_contrast
@@ -102,9 +103,7 @@ class PlatesWidget(QWidget):
         self._working.hide()
         self.message = style.hint(_WELCOME)
 
-        self.plate_box = QComboBox()
-        self.plate_box.setAccessibleName("Plate")
-        self.plate_box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.plate_box = NamesBox("Plate")
         self.plate_box.currentIndexChanged.connect(self._choose_plate)
         self.colour_box = QComboBox()
         self.colour_box.setAccessibleName("Colour by")

@@ -8,7 +8,6 @@ import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QFontDatabase, QGuiApplication
 from qtpy.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
     QPlainTextEdit,
     QProgressBar,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sslprofiler import style
+from napari_sslprofiler.names_box import NamesBox
 from napari_sslprofiler.train.plot import LinePlot, Series
 from napari_sslprofiler.train.words import HEADLINES, LOSSES, knn_words, progress_words
 from sslprofiler_core.training.run_state import RunState, RunStatus
@@ -50,10 +50,7 @@ class RunPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._state: RunState | None = None
-        self.runs = QComboBox()
-        self.runs.setToolTip("Runs of this viewer, and those followed before")
-        self.runs.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.runs.setMinimumContentsLength(12)
+        self.runs = NamesBox("Runs of this viewer, and those followed before")
         self.runs.activated.connect(lambda: self.run_chosen.emit(self.runs.currentData()))
         self.open_button = QPushButton("&Open run…")
         self.open_button.setToolTip("Any run folder: also one that is trained on another machine")

@@ -93,7 +93,7 @@ def test_a_folder_without_plates_says_so(tmp_path: Path) -> None:
 
 def test_a_plate_in_a_line(simulated: Path) -> None:
     plate = open_screen([simulated / "images"], _nothing).plates[0]
-    assert plate_summary(plate) == "6 wells · 4 sites a well · 8 channels · 64 x 64 px · 1.2 µm a pixel · phenix"
+    assert plate_summary(plate) == "6 wells · 4 sites a well · 8 channels · 64 × 64 px · 1.2 µm a pixel · phenix"
 
 
 def test_sites_lie_where_the_stage_was() -> None:
