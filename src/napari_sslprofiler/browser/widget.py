@@ -80,6 +80,7 @@ class BrowserWidget(Calm):
         self.legend = Legend(self.state)
         self.panels = QTabWidget()
         self.panels.setDocumentMode(True)
+        self.panels.tabBar().setDrawBase(False)  # a white line in napari's dark theme
         self.status = style.ElidedLabel()
         self.take_away = TakeAway(self.state, self)  # its menu's entries stand in the menu of the selection
         self.take_away.hide()

@@ -77,6 +77,7 @@ class TrainWidget(QWidget):
         self.pages.addTab(self.setup, "New run")
         self.pages.addTab(self.run_panel, "Run")
         self.pages.setDocumentMode(True)
+        self.pages.tabBar().setDrawBase(False)  # a white line in napari's dark theme
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.pages)
