@@ -248,14 +248,19 @@ class SiteDisplay:
         for slot, wish in sorted(self._seen.items()):
             site = wish.site
             # A plate is named once, and a caption has its own line: the canvas beside a dock is narrow.
-            parts = [site.plate] if site.plate != plate else []
+            parts = [ends(site.plate)] if site.plate != plate else []
             parts += [site.well, f"site {site.site}"]
             plate = site.plate
             words.append("  ".join(parts) if len(self._seen) == 1 else f"{slot + 1}: {'  '.join(parts)}")
-            words += [wish.caption] if wish.caption else []
+            words += [ends(wish.caption)] if wish.caption else []
         overlay.text = "\n".join(words)
         overlay.font_size = _CAPTION_POINTS
         overlay.visible = bool(words)
+
+
+def ends(name: str, most: int = 36) -> str:
+    """A name, or both its ends where it has more letters: what is cut off at the canvas's edge cannot be read."""
+    return name if len(name) <= most else f"{name[: (most - 1) // 2]}…{name[-(most // 2) :]}"
 
 
 def slot_begins(slot: int, width: int) -> float:

@@ -20,7 +20,7 @@ from qtpy.QtCore import QObject
 
 from napari_sslprofiler.background import Latest, Task, sentence
 from napari_sslprofiler.lifetime import hear
-from napari_sslprofiler.site_display import SiteDisplay, display_of
+from napari_sslprofiler.site_display import SiteDisplay, display_of, ends
 from napari_sslprofiler.state import Screen, Session, session_of
 from napari_sslprofiler.style import seconds_text, sequential
 from sslprofiler_core.errors import UserError
@@ -273,12 +273,13 @@ def test_sites_swap_in_one_set_of_layers_and_stand_beside_each_other(
     assert two.well in viewer.canvas.overlays.text.text
 
     marks = viewer.add_points([[1.0, 1.0]])
-    display.show(plates[1], plates[1].sites[0], slot=1, caption="a neighbour")
+    display.show(plates[1], plates[1].sites[0], slot=1, caption=f"a neighbour {'x' * 80} (R)")
     qtbot.waitUntil(lambda: len(viewer.layers) == 17, timeout=10000)
     assert viewer.layers[-1].name == marks.name
     viewer.layers.remove(marks)
     assert viewer.layers[8].translate[1] > viewer.layers[0].data.shape[1] * viewer.layers[0].scale[1]
-    assert "a neighbour" in viewer.canvas.overlays.text.text and session.shown is two
+    last = viewer.canvas.overlays.text.text.splitlines()[-1]
+    assert last.startswith("a neighbour") and last.endswith("x (R)") and len(last) <= 36 and session.shown is two
     display.clear(1)
     assert list(viewer.layers) == layers
 
@@ -370,3 +371,10 @@ def test_a_display_does_not_keep_its_viewer() -> None:
     gc.collect()
     assert gone() is None
     assert display.busy is False
+
+
+def test_names_that_fit_are_whole_and_long_ones_keep_both_ends() -> None:
+    assert ends("BR00117010") == "BR00117010" and ends("x" * 36) == "x" * 36
+    for most in (7, 8):
+        assert len(ends("0123456789", most)) == most
+    assert ends("0123456789", 7) == "012…789"
