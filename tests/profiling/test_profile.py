@@ -70,12 +70,18 @@ def test_missing_sites_are_filled_in_their_own_places(tmp_path: Path, count: int
     fields = [*range(1, count + 1)]
     metadata = plate_rows("P1", {"A01": fields, "B02": fields[:3] + fields[5:]})
     f = write(tmp_path / "s", metadata)["fluorescence_cls"]
-    with pytest.warns(SiteCountWarning, match="1 of 2 wells"):
+    with pytest.warns(SiteCountWarning, match=r"1 of 2 wells.*has the counts\)\.$"):
         table = read_wells(profile_sites(tmp_path / "s", tmp_path / "w", features="cls"))
     short = f[count:]
     whole = np.concatenate([short[:3], [short.mean(0)] * 2, short[3:]])
     np.testing.assert_allclose(table.profiles[1], merge_sites(whole), rtol=1e-5, atol=1e-6)
     assert list(table.metadata.Metadata_SiteCount) == [count, count - 2]
+
+
+def test_wells_of_four_sites_are_advised_to_take_the_mean(tmp_path: Path) -> None:
+    write(tmp_path / "s", plate_rows("P1", {"A01": [1, 2, 3, 4], "B02": [1, 2, 3, 4]}))
+    with pytest.warns(SiteCountWarning, match=r"2 of 2 wells.* --sites mean is the plainer choice"):
+        profile_sites(tmp_path / "s", tmp_path / "w", features="cls")
 
 
 def test_nine_and_sixteen_sites_meet_by_stage_position(tmp_path: Path) -> None:

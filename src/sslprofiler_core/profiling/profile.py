@@ -141,7 +141,8 @@ def profile_sites(
     if short and sites == "concat":
         warnings.warn(
             f"{short} of {len(metadata)} wells have fewer sites than their plate's grid has places: "
-            "those got the well's mean (Metadata_SiteCount has the counts).",
+            "those got the well's mean (Metadata_SiteCount has the counts)."
+            + (" Where wells have so few sites, --sites mean is the plainer choice." if short == len(metadata) else ""),
             SiteCountWarning,
             stacklevel=2,
         )
