@@ -43,7 +43,7 @@ def _both(
         return each, make()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     shapes=st.lists(st.tuples(st.integers(2, 140), st.integers(2, 140)), min_size=1, max_size=6),
     channels=st.integers(1, 5),

@@ -78,7 +78,7 @@ def test_the_chain_is_geometry_then_jitter_clamp_noise_and_standardisation() -> 
     assert (render_views(sites, scales, drawn, recipe) - views).abs().max() < 1e-3
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),

@@ -9,7 +9,7 @@ from sslprofiler_core.evaluation.bootstrap import label_interval
 from sslprofiler_core.evaluation.folds import plate_folds, splits
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     plates=st.lists(st.integers(0, 12), min_size=1, max_size=80),
     lines=st.integers(1, 3),

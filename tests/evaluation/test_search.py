@@ -30,7 +30,7 @@ def test_it_is_scikit_learns_classifier(offset: float) -> None:
         np.testing.assert_array_equal(classes, expected, err_msg=f"{metric} {k}")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), width=st.integers(1, 4), span=st.integers(1, 4))
 def test_ties_are_decided_as_from_the_profiles(seed: int, width: int, span: int) -> None:
     # Small whole numbers: most distances tie, many are zero, and all sums are exact.

@@ -44,7 +44,7 @@ def test_many_rows_of_zeros_do_not_crowd_out_true_neighbours() -> None:
     np.testing.assert_allclose(distances, expected, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(2, 60),
     width=st.integers(1, 5),

@@ -47,7 +47,7 @@ def same(metadata: pd.DataFrame, row: int, columns: list[str]) -> np.ndarray:
 FILTERS = st.lists(st.sampled_from(sorted(COLUMNS)), max_size=2, unique=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     exclude=FILTERS,
     within=st.lists(st.sampled_from(["plate", "cell_line"]), max_size=1),

@@ -38,9 +38,9 @@ def test_plates_are_taken_and_other_things_are_not(simulated: Path, tmp_path: Pa
 def test_a_large_strange_folder_is_refused_at_once(tmp_path: Path) -> None:
     for number in range(3000):
         (tmp_path / f"file{number:05}.txt").touch()
-    since = time.perf_counter()
+    since = time.thread_time()
     assert get_reader(str(tmp_path)) is None
-    assert time.perf_counter() - since < 0.5
+    assert time.thread_time() - since < 0.5
 
 
 def test_without_a_window_the_first_site_is_read(simulated: Path) -> None:

@@ -17,7 +17,7 @@ from sslprofiler_core.plates.intensity import count_levels, percentiles_of, samp
 from .conftest import MakePlate, phenix_name, write_plane
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     hnp.arrays(np.uint16, st.integers(1, 200)),
     st.lists(st.floats(0, 100), min_size=1, max_size=4),

@@ -79,7 +79,7 @@ def plane_of(kind: str, shape: tuple[int, int], dtype: type, seed: int) -> np.nd
     return np.full(shape, 7 if kind == "flat" else top, dtype)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     kind=st.sampled_from(["noise", "steps", "image", "flat", "white"]),
     shape=st.tuples(st.integers(1, 150), st.integers(1, 150)),

@@ -50,7 +50,7 @@ def test_a_plate_of_27648_names_is_read_in_moments() -> None:
         for f in range(1, 10)
         for ch in range(1, 9)
     ]
-    start = time.perf_counter()
+    start = time.thread_time()
     planes, strays = PHENIX.index(names)
-    assert time.perf_counter() - start < 3.0  # 0.1 s on an idle core
+    assert time.thread_time() - start < 3.0  # 0.1 s on an idle core
     assert (len(planes), len(strays)) == (27648, 0)

@@ -61,7 +61,7 @@ def test_what_zarr_python_writes_is_read(tmp_path: Path, codecs: list[zarr.codec
     np.testing.assert_array_equal(read_shard(spec, [2, 0]), image[[2, 0]])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(channels=st.integers(1, 3), height=st.integers(1, 40), width=st.integers(1, 40), side=st.integers(1, 5))
 def test_any_shape_goes_round(
     tmp_path_factory: pytest.TempPathFactory, channels: int, height: int, width: int, side: int
@@ -72,7 +72,7 @@ def test_any_shape_goes_round(
         np.testing.assert_array_equal(read_shard(spec, range(channels)), image)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), compressed=st.booleans())
 def test_a_flipped_byte_is_an_error_and_never_a_pixel(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, compressed: bool
@@ -87,7 +87,7 @@ def test_a_flipped_byte_is_an_error_and_never_a_pixel(
         read_array_planes(spec.path, [0, 1])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(kept=st.floats(0, 0.999))
 def test_a_file_cut_anywhere_is_an_error(tmp_path_factory: pytest.TempPathFactory, kept: float) -> None:
     spec = write_shard(tmp_path_factory.mktemp("s") / "a", image_of((2, 40, 24)))

@@ -13,7 +13,7 @@ from sslprofiler_core.plates.thumbnails import block_means
 from .conftest import MakePlate
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(height=st.integers(1, 33), width=st.integers(1, 33), channels=st.integers(1, 3), seed=st.integers(0, 99))
 def test_each_pixel_is_its_blocks_mean(height: int, width: int, channels: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 65536, (channels, height, width), np.uint16)

@@ -60,7 +60,7 @@ def test_texture_against_scipy_and_numpy() -> None:
     assert patterns[0] == pytest.approx(peaks, abs=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(gain=st.floats(0.05, 2.0), offset=st.floats(0.0, 0.5), seed=st.integers(0, 99))
 def test_texture_does_not_see_gain_or_offset(gain: float, offset: float, seed: int) -> None:
     site = smooth_site(seed, channels=2, size=32)

@@ -70,7 +70,7 @@ def test_missing_sites_get_the_wells_mean(count: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::sslprofiler_core.profiling.merging.SiteCountWarning")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(count=st.integers(1, 40), constant=st.floats(-1e3, 1e3, allow_subnormal=False))
 def test_equal_sites_give_nine_equal_places(count: int, constant: float) -> None:
     merged = merge_sites(np.full((count, 2), constant))

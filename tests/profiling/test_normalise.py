@@ -61,7 +61,7 @@ def test_a_copy_unless_in_place() -> None:
         np.testing.assert_array_equal(other, changed)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(width=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_sphered_controls_have_the_identity_as_their_covariance(width: int, seed: int) -> None:
     """Where there are more controls than features; elsewhere in the space that these span."""

@@ -100,7 +100,7 @@ def plate_of(name: str, sizes: list[int]) -> Plate:
     return Plate(name, Path("x"), "phenix", (Channel("DNA", "fluorescence", 1),), sites, None, (200, 300), ())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=3),
     half=st.integers(1, 8),

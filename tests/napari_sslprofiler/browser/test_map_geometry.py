@@ -63,7 +63,7 @@ def test_a_fitted_view_shows_all_with_a_margin() -> None:
     assert Viewport.around(np.zeros((0, 2)), 10, 10).scale == 1.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), corners=st.integers(3, 60))
 def test_a_lasso_selects_as_matplotlibs_polygon_does(seed: int, corners: int) -> None:
     rng = np.random.default_rng(seed)

@@ -57,7 +57,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> TableView:
 COLUMNS = {"plate": "Metadata_Plate", "position": "Metadata_Well", "compound": "Metadata_Compound"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     row=st.integers(0, ROWS - 1),
     k=st.integers(1, 20),

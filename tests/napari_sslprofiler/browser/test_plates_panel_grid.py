@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_sslprofiler.browser.colouring import colour_column
@@ -55,7 +55,6 @@ cells = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(cells)
 def test_wells_have_their_most_frequent_category(rows: list[tuple[int, str | None, bool]]) -> None:
     grid = grid_at([place for place, _, _ in rows])

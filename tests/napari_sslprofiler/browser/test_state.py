@@ -54,7 +54,7 @@ def test_it_needs_neither_qt_nor_napari() -> None:
 MASKS = st.lists(st.booleans(), min_size=24, max_size=24).map(lambda bits: np.array(bits, bool))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(a=MASKS, b=MASKS)
 def test_selections_are_sets(tmp_path_factory: pytest.TempPathFactory, a: Any, b: Any) -> None:
     state = BrowserState()

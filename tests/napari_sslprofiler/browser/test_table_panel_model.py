@@ -70,9 +70,9 @@ def test_a_million_rows_take_no_copies_and_little_time() -> None:
         }
     )
     columns = columns_of(frame)
-    start = time.perf_counter()
+    start = time.thread_time()
     rows = arrange_rows(View(np.arange(count), ("c", "x"), ("c17",), "x", True), columns.__getitem__)
-    assert time.perf_counter() - start < 3.0  # 0.05 s alone on two cores
+    assert time.thread_time() - start < 3.0  # 0.05 s alone on two cores
     expected = frame["c"].astype(str).str.contains("c17")
     assert len(rows) == int(expected.sum())
     assert np.all(np.diff(frame["x"].to_numpy(np.float32)[rows]) <= 0)

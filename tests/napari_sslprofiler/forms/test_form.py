@@ -59,7 +59,7 @@ def test_untouched_values_are_given_back_exactly(qtbot: QtBot) -> None:
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.booleans(), st.integers(1, 2000))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_good_section_goes_in_and_comes_out(
     qtbot: QtBot, flip: float, noise: float, standardise: bool, size: int
 ) -> None:
