@@ -57,9 +57,32 @@ def test_a_plate_without_controls() -> None:
     assert "leaves out 6 wells" in text
 
 
-def test_one_plate_is_refused() -> None:
+def test_one_plate_without_replicates_is_refused() -> None:
     with pytest.raises(UserError, match=r"one plate only.* at least two plates"):
         run(screen(1))
+
+
+def one_plate() -> WellsTable:
+    """Six compounds and controls, four wells each, on one plate."""
+    table = screen(4)
+    wells = [f"{'ABCD'[int(p[1])]}{w[1:]}" for p, w in table.metadata[["Metadata_Plate", "Metadata_Well"]].to_numpy()]
+    return WellsTable(table.metadata.assign(Metadata_Plate="P", Metadata_Well=wells), table.profiles, {})
+
+
+def test_one_plate_with_replicates_has_its_activity(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = one_plate()
+    metrics, text = run(table)
+    assert set(metrics.metric) == {"activity_map", "activity_map_random_features"}
+    assert one(metrics, "activity_map", None).value > 0.9 > one(metrics, "activity_map_random_features", None).value
+    assert "the table has one plate only" in text
+    path = write_wells(tmp_path / "wells.parquet", table.metadata, table.profiles, {})
+    page = evaluate(path, tmp_path / "report", umap=False).read_text()
+    assert "36 wells on 1 plate," in page and "All labelled wells are on one plate" in page
+    assert "Do replicates come before controls?" in page and "k-NN" not in page and "Position control" not in page
+    said = capsys.readouterr().out
+    assert "6 labels, 24 wells\nactivity mAP" in said and "chance" not in said
+    with pytest.raises(UserError, match="Without --fast, activity"):
+        evaluate(path, tmp_path / "report", fast=True)
 
 
 def test_a_label_with_one_well_counts_as_wrong() -> None:
@@ -70,6 +93,17 @@ def test_a_label_with_one_well_counts_as_wrong() -> None:
     assert accuracy.n == 24 and accuracy.value <= 23 / 24
     assert "1 of 24 test wells have a label that no training well has" in text
     assert one(metrics, "activity_map", None).n == 6  # a well without replicates has no precision
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_the_unit_of_values_changes_nothing_or_is_refused(scale: float) -> None:
+    table = screen()
+    scaled = WellsTable(table.metadata, table.profiles * np.float32(scale), {})
+    if 1e-15 < scale < 1e15:
+        pd.testing.assert_frame_equal(run(scaled)[0], run(table)[0])
+        return
+    with pytest.raises(UserError, match=r"largest value .* Scale the features"):
+        run(scaled)
 
 
 def test_constant_features_change_little_and_nan_is_refused() -> None:
@@ -126,6 +160,8 @@ def test_folds_are_asked_for(tmp_path: Path) -> None:
         evaluate(path, tmp_path / "report", folds=1)
     with pytest.raises(UserError, match="alpha = -1"):
         evaluate(path, tmp_path / "report", align=-1.0)
+    with pytest.raises(UserError, match="no column 'nope'"):
+        evaluate(path, tmp_path / "report", group="nope", fast=True)
     scores = score_all(screen(6), folds=3, fast=True).scores
     assert {len(np.unique(s.folds)) for s in scores if s.metric == "knn_accuracy"} == {3}
     assert {len(np.unique(s.folds)) for s in scores if s.metric == "knn_accuracy_not_same_plate"} == {6}

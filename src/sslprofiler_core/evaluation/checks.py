@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sslprofiler_core.errors import UserError
 from sslprofiler_core.profiling import WellsTable
 
+LARGEST = 1e15  # squares of larger values, and of the inverse, leave what single precision holds
 SAMPLED = 64  # values that make a row's key; equal keys are compared whole
 
 
@@ -28,7 +29,7 @@ def check_wells(table: WellsTable) -> tuple[WellsTable, list[str], list[str]]:
     Raises
     ------
     UserError
-        For wells without plate or position, or profiles that are all the same.
+        For wells without plate or position, profiles that are all the same, or values beyond single precision.
     """
     metadata, values = table.metadata, table.profiles
     warnings: list[str] = []
@@ -40,6 +41,12 @@ def check_wells(table: WellsTable) -> tuple[WellsTable, list[str], list[str]]:
     same = (values == values[0]).all(axis=0)
     if len(values) > 1 and same.all():
         raise UserError("All profiles are the same: there is nothing to compare. Check how the table was made.")
+    largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+    if largest and not 1.0 / LARGEST < largest < LARGEST:
+        raise UserError(
+            f"The largest value of these profiles is {largest:.2g}, and the squares that distances are made of leave "
+            "what single precision holds. Scale the features, or leave out the one that is so large."
+        )
     plates = metadata["Metadata_Plate"].astype(str).to_numpy(str)
     places = plates + np.array("\t") + metadata["Metadata_Well"].astype(str).to_numpy(str)
     first = first_equal(values)

@@ -38,6 +38,9 @@ class Settings:
 class Evaluation:
     """A table of wells, its scores and the score to quote.
 
+    ``headline`` is the 1-NN accuracy on other plates, None where all wells are on one; ``main`` is it or, without it,
+    activity's mAP.
+
     Parameters
     ----------
     table
@@ -57,11 +60,12 @@ class Evaluation:
         self.column = choose_label(table.metadata, settings.label)
         self.controls = control_wells(table.metadata, settings.control)
         self.mode = "training" if settings.align is not None else "none"
-        headline = self.find("knn_accuracy", self.mode)
-        if headline is None:
+        self.headline = self.find("knn_accuracy", self.mode)
+        main = self.headline or self.find("activity_map", "none", None)
+        if main is None:
             raise UserError(f"Nothing could be scored with k = 1: {' '.join(scores.notes)}")
-        self.headline = headline
-        self.labels = len(np.unique(headline.labels))
+        self.main = main
+        self.labels = len(np.unique(main.labels))
         self.chance = 1.0 / self.labels
         self.warnings = list(warnings)
         done = table.info.get("alignment")
@@ -72,14 +76,19 @@ class Evaluation:
                 "one. Profile without --align and evaluate again."
             )
 
+    @property
+    def folds(self) -> int:
+        """Folds by plate of the headline; 0 without one."""
+        return 0 if self.headline is None else len(np.unique(self.headline.folds))
+
     def find(self, metric: str, alignment: str, k: int | None = 1) -> Score | None:
         """The cosine score over all wells, or over what comes closest to all."""
         found = [s for s in self.scores.scores if (s.metric, s.k, s.alignment) == (metric, k, alignment)]
         return max((s for s in found if s.distance == "cosine"), key=lambda s: len(s.rows), default=None)
 
     def overall(self) -> pd.DataFrame:
-        """Rows of the numbers that are of the same wells as the headline."""
-        same = (self.numbers.train == self.headline.train) & (self.numbers.test == self.headline.test)
+        """Rows of the numbers that are of the same wells as the main score."""
+        same = (self.numbers.train == self.main.train) & (self.numbers.test == self.main.test)
         return self.numbers[same]
 
     def interval(self, score: Score) -> str:

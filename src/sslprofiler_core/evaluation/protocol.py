@@ -46,6 +46,15 @@ KS = (1, 5, 10, 20)
 # Wide enough that random rows are nearly orthogonal; more would only cost time.
 RANDOM_WIDTH = 512
 
+
+class NoTransferError(UserError):
+    """No well could be tested on another plate; ``scores`` has the notes that say why."""
+
+    def __init__(self, scores: Scores) -> None:
+        super().__init__(f"Nothing could be scored: {' '.join(scores.notes)} Give the wells of at least two plates.")
+        self.scores = scores
+
+
 Profiles: TypeAlias = WellsTable | tuple[pd.DataFrame, NDArray[np.floating[Any]]]
 
 
@@ -162,11 +171,9 @@ def score_transfers(
         # The same random number in the same row whatever is left out.
         random = Products(random_features(len(values), values.shape[1], seed)[rows])
         run_tasks(scores, tasks, wells, random, metrics, aligned, alpha, "_random_features")
-    if not scores.scores:
-        raise UserError(
-            "Nothing could be scored: " + " ".join(scores.notes) + " Give the wells of at least two plates."
-        )
     scores.notes[:] = dict.fromkeys(scores.notes)
+    if not scores.scores:
+        raise NoTransferError(scores)
     return scores
 
 

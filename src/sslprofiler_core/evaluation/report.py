@@ -15,8 +15,9 @@ from sslprofiler_core.profiling.alignment import check_alpha
 
 from .checks import check_wells
 from .facts import Evaluation, Settings
+from .labels import choose_group, choose_label
 from .precision import score_precision
-from .protocol import ALIGNMENTS, Alignment, score_position_control, score_transfers
+from .protocol import ALIGNMENTS, Alignment, NoTransferError, score_position_control, score_transfers
 from .scores import Scores
 from .sections import build, summary
 from .tasks import VARIANTS
@@ -100,19 +101,24 @@ def score_all(
     fast: bool = False,
 ) -> Scores:
     """Every score that `evaluate` writes, of a table of unaligned wells; parameters as there."""
+    choose_group(table.metadata, choose_label(table.metadata, label), group)  # said now, not after the neighbours
     modes: tuple[Alignment, ...] = ALIGNMENTS if align is not None else ("none",)
     alpha = 1.0 if align is None else align
-    scores = score_transfers(
-        table,
-        label=label,
-        control=control,
-        metrics=METRICS,
-        alignments=modes,
-        alpha=alpha,
-        variants=VARIANTS,
-        folds=folds,
-        seed=seed,
-    )
+    nothing: NoTransferError | None = None
+    try:
+        scores = score_transfers(
+            table,
+            label=label,
+            control=control,
+            metrics=METRICS,
+            alignments=modes,
+            alpha=alpha,
+            variants=VARIANTS,
+            folds=folds,
+            seed=seed,
+        )
+    except NoTransferError as error:  # one plate: whether its wells differ from their controls can still be told
+        nothing, scores = error, error.scores
     others = [
         score_position_control(table.metadata, table.profiles, control=control, metrics=METRICS, folds=folds, seed=seed)
     ]
@@ -123,6 +129,8 @@ def score_all(
     for other in others:
         scores.scores += other.scores
         scores.notes += other.notes
+    if nothing is not None and not any(score.metric == "activity_map" for score in scores.scores):
+        raise UserError(f"{nothing} Without --fast, activity is scored on one plate, too.") if fast else nothing
     return scores
 
 

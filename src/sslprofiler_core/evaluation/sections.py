@@ -26,17 +26,20 @@ COLOURS = {
 def build(evaluation: Evaluation, *, umap: bool = True) -> Report:
     """The whole report."""
     table = evaluation.table
+    plates = table.metadata["Metadata_Plate"].nunique()
     subtitle = (
-        f"{len(table.metadata):,} wells on {table.metadata['Metadata_Plate'].nunique()} plates, "
+        f"{len(table.metadata):,} wells on {plates} plate{'s' if plates > 1 else ''}, "
         f"{table.profiles.shape[1]:,} values a profile, labels from {evaluation.column}"
     )
     report = Report("How well do these profiles find their own kind?", subtitle)
     _headline(report, evaluation)
-    _accuracy(report, evaluation)
-    _transfers(report, evaluation)
-    position_section(report, evaluation)
+    if evaluation.headline is not None:
+        _accuracy(report, evaluation)
+        _transfers(report, evaluation)
+        position_section(report, evaluation, evaluation.headline)
     precision_section(report, evaluation)
-    labels_section(report, evaluation)
+    if evaluation.headline is not None:
+        labels_section(report, evaluation, evaluation.headline)
     if umap:
         map_section(report, evaluation)
     _method(report, evaluation)
@@ -48,15 +51,14 @@ def summary(evaluation: Evaluation) -> str:
     ours = evaluation.overall()
     ours = ours[(ours.distance == "cosine") | ours.k.isna()]
     neighbours, others = ours[ours.k.notna()], ours[ours.k.isna() & (ours.alignment == "none")]
-    if evaluation.headline.folds.max() + 1 == evaluation.table.metadata["Metadata_Plate"].nunique():
+    if evaluation.folds == evaluation.table.metadata["Metadata_Plate"].nunique():
         neighbours = neighbours[~neighbours.metric.str.contains("_not_same_plate")]  # these folds are plates
     neighbours = neighbours[~neighbours.metric.str.contains(f"not_same_.*{RANDOM}")]
     ks = sorted(neighbours.k.unique())
-    lines = [
-        f"{evaluation.column}: {evaluation.labels} labels, {len(evaluation.headline.rows)} wells, "
-        f"chance {100 * evaluation.chance:.1f} %",
-        f"{'accuracy in %, cosine':<64}" + "".join(f"{f'k = {k}':>9}" for k in ks),
-    ]
+    lines = [f"{evaluation.column}: {evaluation.labels} labels, {len(evaluation.main.rows)} wells"]
+    if ks:
+        lines[0] += f", chance {100 * evaluation.chance:.1f} %"
+        lines.append(f"{'accuracy in %, cosine':<64}" + "".join(f"{f'k = {k}':>9}" for k in ks))
     for metric, mode in dict.fromkeys(zip(neighbours.metric, neighbours.alignment, strict=True)):
         rows = neighbours[(neighbours.metric == metric) & (neighbours.alignment == mode)].set_index("k")["value"]
         values = "".join(f"{100 * rows[k]:9.1f}" if k in rows else " " * 9 for k in ks)
@@ -80,15 +82,24 @@ def _row_name(metric: str, mode: str) -> str:
 def _headline(report: Report, evaluation: Evaluation) -> None:
     for text in evaluation.warnings:
         report.notice(text)
-    score, interval = evaluation.headline, evaluation.interval(evaluation.headline)
-    tiles = [
-        Tile(
-            "1-NN accuracy",
-            f"{100 * score.value:.1f} %",
-            f"{MODE_TEXT[evaluation.mode]}; chance {100 * evaluation.chance:.1f} %"
-            + (f"; 95 % interval {interval}" if interval else ""),
+    score, tiles = evaluation.headline, []
+    if score is None:
+        report.notice(
+            "All labelled wells are on one plate: whether profiles find their own kind on another plate, which is what "
+            "tells treatments from the plate's own pattern, cannot be measured. Evaluate them together with a "
+            "replicate plate to see it.",
+            "note",
         )
-    ]
+    else:
+        interval = evaluation.interval(score)
+        tiles.append(
+            Tile(
+                "1-NN accuracy",
+                f"{100 * score.value:.1f} %",
+                f"{MODE_TEXT[evaluation.mode]}; chance {100 * evaluation.chance:.1f} %"
+                + (f"; 95 % interval {interval}" if interval else ""),
+            )
+        )
     control = evaluation.find("position_control", "none")
     if control is not None:
         positions = len(np.unique(control.labels))
@@ -106,7 +117,7 @@ def _headline(report: Report, evaluation: Evaluation) -> None:
     tiles.append(
         Tile(
             "Tested wells",
-            f"{len(score.rows):,}",
+            f"{len(evaluation.main.rows):,}",
             f"{evaluation.labels} labels; {int(evaluation.controls.sum()):,} controls left out",
             muted=True,
         )
@@ -204,14 +215,17 @@ def _transfers(report: Report, evaluation: Evaluation) -> None:
 def _method(report: Report, evaluation: Evaluation) -> None:
     report.heading("How this was measured")
     settings = evaluation.settings
-    folds = len(np.unique(evaluation.headline.folds))
     clip = f" Features were cut to ±{settings.clip:g}." if settings.clip is not None else ""
     alpha = f" Alignment with alpha = {settings.align:g}." if settings.align is not None else ""
     intervals = "" if evaluation.numbers.low.isna().all() else " Intervals: 1,000 draws of labels with replacement."
+    neighbours = (
+        f"k-NN with votes weighted by 1 / distance; {evaluation.folds} folds by plate, so that no plate is on both "
+        f"sides; {int(evaluation.controls.sum())} control wells left out; a tested well whose label is on no training "
+        "plate counts as wrong."
+    )
     report.paragraph(
-        f"k-NN with votes weighted by 1 / distance; {folds} folds by plate, so that no plate is on both sides; "
-        f"{int(evaluation.controls.sum())} control wells left out; a tested well whose label is on no training plate "
-        f"counts as wrong.{clip}{alpha}{intervals} Seed {settings.seed}. All scores: `metrics.csv` beside this file."
+        f"{neighbours if evaluation.folds else 'Mean average precision by cosine similarity.'}"
+        f"{clip}{alpha}{intervals} Seed {settings.seed}. All scores: `metrics.csv` beside this file."
     )
     if evaluation.scores.notes:
         report.notice(evaluation.scores.notes, "note")

@@ -18,10 +18,10 @@ MAPPED = 5000  # more points hide each other
 COMPARED = 2000  # two million pairs are a smooth distribution
 
 
-def position_section(report: Report, evaluation: Evaluation) -> None:
+def position_section(report: Report, evaluation: Evaluation, headline: Score) -> None:
     """Position control, variants that hide positions and plates, and plate heat maps."""
     report.heading("Is it the compound, or the position?")
-    grid = {"1-NN accuracy of the labels, %": _per_well(evaluation, evaluation.headline)}
+    grid = {"1-NN accuracy of the labels, %": _per_well(evaluation, headline)}
     control = evaluation.find("position_control", "none")
     if control is None:
         notes = [note for note in evaluation.scores.notes if note.startswith("No position control")]
@@ -91,9 +91,14 @@ def precision_section(report: Report, evaluation: Evaluation) -> None:
     with report.row():
         report.figure(
             map_bars(rows, title="Mean average precision"),
-            "Activity: are a well's replicates more like it than the controls of its plate are? Position control: the "
-            "same for controls at one position, which hold nothing: what position alone scores. Orange: chance, at "
-            "these numbers of wells."
+            "Activity: are a well's replicates more like it than the controls of its plate are?"
+            + (
+                " Position control: the same for controls at one position, which hold nothing: what position alone "
+                "scores."
+                if "position_control_map" in set(rows.metric)
+                else ""
+            )
+            + " Orange: chance, at these numbers of wells."
             + (
                 f" Consistency: are labels of one {grouped.removeprefix('Metadata_')} more alike than others?"
                 if grouped is not None and "consistency_map" in set(rows.metric)
@@ -117,10 +122,9 @@ def precision_section(report: Report, evaluation: Evaluation) -> None:
         )
 
 
-def labels_section(report: Report, evaluation: Evaluation) -> None:
+def labels_section(report: Report, evaluation: Evaluation, score: Score) -> None:
     """Accuracy of each label, and how alike replicates are."""
     report.heading("Which labels are found")
-    score = evaluation.headline
     some = np.arange(len(score.rows))
     if len(some) > COMPARED:
         some = np.sort(np.random.default_rng(evaluation.settings.seed).choice(some, COMPARED, replace=False))
@@ -161,7 +165,8 @@ def map_section(report: Report, evaluation: Evaluation) -> None:
     lines = cell_lines(metadata)
     if (lines != ALL).any():
         panels["Cell line"] = lines[rows]
-    panels["Plate"] = metadata["Metadata_Plate"].astype(str).to_numpy(str)[rows]
+    if metadata["Metadata_Plate"].nunique() > 1:
+        panels["Plate"] = metadata["Metadata_Plate"].astype(str).to_numpy(str)[rows]
     wells = metadata["Metadata_Well"].astype(str)
     places = [well_place(name) for name in wells]
     known = [place for place in places if place is not None]
@@ -169,7 +174,7 @@ def map_section(report: Report, evaluation: Evaluation) -> None:
         panels["Column on the plate"] = np.array([column + 1.0 for _, column in known])[rows]
         if len(panels) < 4:
             panels["Row on the plate (1 is A)"] = np.array([row + 1.0 for row, _ in known])[rows]
-    best = pd.Series(evaluation.headline.correct).groupby(names[evaluation.headline.rows]).agg(["mean", "size"])
+    best = pd.Series(evaluation.main.correct).groupby(names[evaluation.main.rows]).agg(["mean", "size"])
     best = best.sort_values(["mean", "size"], ascending=False, kind="stable")
     report.figure(
         umap_panels(
