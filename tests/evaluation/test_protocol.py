@@ -89,27 +89,33 @@ def test_random_features_score_at_chance_unless_test_wells_move(real: WellsTable
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("alignment", ["none", "training", "transductive"])
-def test_every_fold_is_scikit_learns(metric: str, alignment: str) -> None:
+@pytest.mark.parametrize("shuffled", [False, True], ids=["one layout", "every plate its own"])
+def test_every_fold_is_scikit_learns(metric: str, alignment: str, shuffled: bool) -> None:
+    """Also where controls share positions with compounds, and so give to their centres."""
     wells = make(plates=7, seed=3)
+    if shuffled:
+        rng = np.random.default_rng(0)
+        names = wells.metadata.groupby("Metadata_Plate").Metadata_Well.transform(rng.permutation)
+        wells = WellsTable(wells.metadata.assign(Metadata_Well=names), wells.profiles, {})
     scores = score_transfers(wells, metrics=[metric], ks=[1, 3, 5], alignments=[alignment])
-    kept = np.flatnonzero(wells.metadata.Metadata_Compound != "DMSO")
-    metadata, profiles = wells.metadata.iloc[kept], wells.profiles[kept]
-    plates, positions = metadata.Metadata_Plate.to_numpy(), metadata.Metadata_Well.to_numpy()
-    labels = metadata.Metadata_Compound.to_numpy()
+    plates, positions = wells.metadata.Metadata_Plate.to_numpy(), wells.metadata.Metadata_Well.to_numpy()
+    labels = wells.metadata.Metadata_Compound.to_numpy()
+    treated, profiles = labels != "DMSO", wells.profiles
     if alignment == "transductive":
         profiles = align(profiles, plates, positions, 0.5)
     for score in scores.scores:
         if score.metric != "knn_accuracy":
             continue
-        assert sorted(score.rows) == sorted(kept)
+        assert sorted(score.rows) == sorted(np.flatnonzero(treated))
         folds = [score.rows[score.folds == fold] for fold in np.unique(score.folds)]
         assert len(folds) == 5
         right = []
         for rows in folds:
-            tested = np.isin(kept, rows)
-            training = ~np.isin(plates, plates[tested])
-            assert (training == ~tested).all()  # whole plates
-            moved = align(profiles, plates, positions, 0.5, training) if alignment == "training" else profiles
+            tested = np.isin(np.arange(len(labels)), rows)
+            trained = ~np.isin(plates, plates[tested])
+            training = trained & treated
+            assert (training == treated & ~tested).all()  # whole plates
+            moved = align(profiles, plates, positions, 0.5, trained) if alignment == "training" else profiles
             peer = KNeighborsClassifier(score.k, metric=metric, weights="distance")
             right.append(peer.fit(moved[training], labels[training]).predict(moved[tested]) == labels[tested])
         np.testing.assert_array_equal(score.correct, np.concatenate(right))

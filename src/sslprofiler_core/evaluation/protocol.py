@@ -21,7 +21,7 @@ from sslprofiler_core.profiling import WellsTable
 from .labels import choose_label, control_wells
 from .products import Products
 from .scores import COLUMNS, Score, Scores
-from .tasks import VARIANTS, Variant, Wells, run_tasks, tasks_of
+from .tasks import VARIANTS, Beside, Variant, Wells, run_tasks, tasks_of
 
 __all__ = [
     "ALIGNMENTS",
@@ -86,9 +86,10 @@ def knn_transfer(
     metrics
         Distances, ``"cosine"`` and ``"euclidean"``.
     alignments
-        ``"none"``; ``"training"``: in each fold the training wells move to their centres, and a test well stays, since
-        its position is its label; ``"transductive"``: the paper's, every well of the table moves to its position's
-        mean over all plates. Each but ``"none"`` brings ``knn_accuracy_random_features`` beside ``knn_accuracy``.
+        ``"none"``; ``"training"``: in each fold the training plates' wells move to their centres, and a test well
+        stays, since its position is its label; ``"transductive"``: the paper's, every well of the table, controls
+        included, moves to its position's mean over all plates. Each but ``"none"`` brings
+        ``knn_accuracy_random_features`` beside ``knn_accuracy``.
     alpha
         Of the alignment, paper 3.3.3.
     variants
@@ -164,13 +165,15 @@ def score_transfers(
         raise UserError(f"No well but controls has a {column}. Choose another --label or --control.")
     wells = Wells.of(metadata.iloc[rows], rows, metadata[column].iloc[rows].astype(str).to_numpy(str))
     tasks = list(tasks_of("knn_accuracy", wells, ks, folds, variants, scores))
-    products = Products(values if len(rows) == len(values) else values[rows])
-    run_tasks(scores, tasks, wells, products, metrics, alignments, alpha)
     aligned = [mode for mode in alignments if mode != "none"]
+    beside = Beside.of(metadata, wells) if aligned else None
+    taken = rows if beside is None else np.concatenate([rows, beside.rows])
+    products = Products(values if len(rows) == len(values) else values[taken])
+    run_tasks(scores, tasks, wells, products, metrics, alignments, alpha, beside=beside)
     if aligned:
         # The same random number in the same row whatever is left out.
-        random = Products(random_features(len(values), values.shape[1], seed)[rows])
-        run_tasks(scores, tasks, wells, random, metrics, aligned, alpha, "_random_features")
+        random = Products(random_features(len(values), values.shape[1], seed)[taken])
+        run_tasks(scores, tasks, wells, random, metrics, aligned, alpha, "_random_features", beside)
     scores.notes[:] = dict.fromkeys(scores.notes)
     if not scores.scores:
         raise NoTransferError(scores)

@@ -50,6 +50,27 @@ class Wells:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """Wells that are not scored and share a position with some that are: an alignment moves these by them, too."""
+
+    rows: NDArray[np.int64]
+    plates: NDArray[Any]
+    positions: NDArray[Any]
+    lines: NDArray[Any]
+
+    @classmethod
+    def of(cls, metadata: pd.DataFrame, wells: Wells) -> Beside:
+        """Those of a whole table."""
+        positions = metadata["Metadata_Well"].astype(str).to_numpy(str)
+        shared = np.isin(positions, np.unique(wells.positions))
+        shared[wells.rows] = False
+        rows = np.flatnonzero(shared)
+        plates = metadata["Metadata_Plate"].astype(str).to_numpy(str)
+        lines = np.full(len(metadata), ALL) if (wells.lines == ALL).all() else cell_lines(metadata)
+        return cls(rows, plates[rows], positions[rows], lines[rows])
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """Training and tested wells of one fold; with ``hide``, wells at a tested well's position do not vote on it."""
 
@@ -141,18 +162,28 @@ def run_tasks(
     alignments: Sequence[str],
     alpha: float,
     suffix: str = "",
+    beside: Beside | None = None,
 ) -> None:
-    """Score every task in every alignment mode, and add the scores."""
-    positions = Positions(products, wells.plates, wells.positions)
+    """Score every task in every alignment mode, and add the scores; ``products`` are of wells and those ``beside``."""
+    every = [wells] if beside is None else [wells, beside]
+    plates, positions, lines = (
+        np.concatenate([getattr(part, name) for part in every]) for name in ("plates", "positions", "lines")
+    )
+    places = Positions(products, plates, positions)
     for alignment in alignments:
         seen: OrderedDict[bytes, Rows] = OrderedDict()
         same = still(products) if alignment == "none" else None
         if alignment == "transductive":
-            same = positions.moved(alpha)
+            same = places.moved(alpha)
         for task in tasks:
             correct: dict[tuple[Metric, int], list[NDArray[np.bool_]]] = {(m, k): [] for m in metrics for k in task.ks}
             for cut in task.cuts:
-                rows = same or _trained(positions, alpha, cut.training, seen)
+                rows = same
+                if rows is None:
+                    moving = np.isin(plates, plates[cut.training]) & np.isin(lines, lines[cut.training])
+                    moving[: len(wells.rows)] = False
+                    moving[cut.training] = True
+                    rows = _trained(places, alpha, moving, seen)
                 hidden = wells.places if cut.hide else None
                 found = classify(rows, cut.tested, cut.training, wells.codes, task.ks, metrics, hidden)
                 for key, classes in found.items():
@@ -176,13 +207,11 @@ def run_tasks(
                 )
 
 
-def _trained(positions: Positions, alpha: float, training: NDArray[np.int64], seen: OrderedDict[bytes, Rows]) -> Rows:
-    """Training wells moved to training centres; those of the last folds are kept, since variants share their folds."""
-    key = training.tobytes()
+def _trained(places: Positions, alpha: float, moving: NDArray[np.bool_], seen: OrderedDict[bytes, Rows]) -> Rows:
+    """Training wells moved to their centres; those of the last folds are kept, since variants share their folds."""
+    key = moving.tobytes()
     if key not in seen:
-        moving = np.zeros(len(positions.products), bool)
-        moving[training] = True
-        seen[key] = positions.moved(alpha, moving)
+        seen[key] = places.moved(alpha, moving)
         if len(seen) > 5:
             seen.popitem(last=False)
     return seen[key]
